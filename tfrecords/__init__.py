@@ -1,0 +1,1 @@
+"""What is on disk: examples, shards, label tables. FORMAT.md is the specification."""
