@@ -1,0 +1,329 @@
+"""What happens to the pixels that belong to no class: every treatment of void, in training and in decoding.
+
+A treatment is an encoding (what the target says at void), a head (how many outputs, softmax or sigmoid), a loss, void
+scores (one number a pixel, higher = more likely void) and a native decision rule. Each is one entry of `_TREATMENTS`;
+to add one, add an entry. K is the number of classes, z the logits, p the probabilities, v the void weight.
+
+  name                   target at void   outputs        main loss                              never abstains natively
+  ignore                 255              K softmax      cross entropy on labelled pixels       x
+  background_class       K                K+1 softmax    cross entropy
+  hybrid                 K; 255 geometry  K+1 softmax    cross entropy
+  inverted_dice          zero target      K sigmoid      Dice + inverted Dice
+  inverted_dice_softmax  zero target      K softmax      Dice + inverted Dice                   x
+  one_vs_all             zero target      K sigmoid      binary cross entropy over classes
+  entropic               uniform          K softmax      cross entropy; (1/K) sum -log p_c      x
+  void_head              ignored; 1       K softmax + 1  cross entropy + binary "is it void"
+
+Target 255 (padding, unannotated, unseen void in training) enters no sum and no divisor under any of them.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from kseg import losses
+
+ENCODINGS = ("ignore", "background", "hybrid")
+
+
+# Heads: which channels are what, how logits become probabilities, and which void scores they offer. -----------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Head:
+    """`extra` outputs beyond the K classes; `scores` maps a name to f(logits, K), the first being the primary one.
+
+    `native` names the score whose sign decides natively (None: never abstains); `at_zero`: a score of 0 abstains too.
+    `dice_channels`: outputs that Dice terms see, beyond the K classes.
+    """
+
+    extra: int
+    activation: str
+    scores: dict[str, Callable]
+    native: str | None
+    at_zero: bool = False
+    dice_channels: int = 0
+
+
+def _entropy(z, k):
+    """H(softmax(z_<K)) = -sum_c p_c log p_c, in nats."""
+    log_p = tf.nn.log_softmax(z[..., :k])
+    return -tf.reduce_sum(tf.exp(log_p) * log_p, -1)
+
+
+def _max_softmax(z, k):
+    """-log max_c p_c: ranks as 1 - max p (Hendrycks and Gimpel 2017), and keeps its precision near p = 1."""
+    return -tf.reduce_max(tf.nn.log_softmax(z[..., :k]), -1)
+
+
+def _max_logit(z, k):
+    """-max_c z_c (Hendrycks et al. 2022, "Scaling Out-of-Distribution Detection for Real-World Settings")."""
+    return -tf.reduce_max(z[..., :k], -1)
+
+
+def _energy(z, k):
+    """-logsumexp_c z_c (Liu et al. 2020, "Energy-based Out-of-distribution Detection")."""
+    return -tf.reduce_logsumexp(z[..., :k], -1)
+
+
+def _void_log_odds(z, k):
+    """z_K - logsumexp(z_<K) = log p_K / (1 - p_K)."""
+    return z[..., k] - tf.reduce_logsumexp(z[..., :k], -1)
+
+
+def _void_margin(z, k):
+    """z_K - max z_<K: positive exactly where the argmax over K + 1 outputs is void."""
+    return z[..., k] - tf.reduce_max(z[..., :k], -1)
+
+
+def _negative_softplus(z, k):
+    """-sum_c softplus(z_c) = sum_c log(1 - p_c): the log probability that no sigmoid fires."""
+    return -tf.reduce_sum(tf.nn.softplus(z[..., :k]), -1)
+
+
+def _void_logit(z, k):
+    """z_K, the logit of "is it void"."""
+    return z[..., k]
+
+
+def _void_logit_and_max_softmax(z, k):
+    """z_K - log max_c p_c: either evidence raises it."""
+    return z[..., k] + _max_softmax(z, k)
+
+
+_SOFTMAX = _Head(
+    extra=0,
+    activation="softmax",
+    scores={"entropy": _entropy, "max_softmax": _max_softmax, "max_logit": _max_logit, "energy": _energy},
+    native=None,
+)
+_EXTRA_CLASS = _Head(
+    extra=1,
+    activation="softmax",
+    scores={"void_log_odds": _void_log_odds, "void_margin": _void_margin, "entropy": _entropy},
+    native="void_margin",
+    dice_channels=1,
+)
+_SIGMOID = _Head(
+    extra=0,
+    activation="sigmoid",
+    scores={"max_logit": _max_logit, "negative_softplus": _negative_softplus},
+    native="max_logit",  # the most likely class has p < 1/2
+)
+_VOID_LOGIT = _Head(
+    extra=1,
+    activation="softmax",
+    scores={"void_logit": _void_logit, "with_max_softmax": _void_logit_and_max_softmax, "entropy": _entropy},
+    native="void_logit",
+    at_zero=True,
+)
+
+
+# Main loss terms: f(K, void_weight, options) -> [(loss, relative weight, (first, last) output channel)]. --------------
+
+
+def _cross_entropy(outputs):
+    def terms(k, v, options):
+        """sum_i w_i (-log p_{y_i}) / sum_i w_i; w = v at void, which is a class like any other if it has an output."""
+        loss = losses.MaskedSparseCategoricalCrossentropy(void_class=k, void_weight=v, **options)
+        return [(loss, 1.0, (0, k + outputs))]
+
+    return terms
+
+
+def _binary_cross_entropy(k, v, options):
+    """sum_i w_i sum_c BCE(z_ic, [y_i = c]) / sum_i w_i; void is the target of all zeros."""
+    options = {key: value for key, value in options.items() if key in ("class_weights", "focal_gamma", "top_k")}
+    return [(losses.OneVsAllBinaryCrossentropy(void_class=k, void_weight=v, **options), 1.0, (0, k))]
+
+
+def _entropic(k, v, options):
+    """Cross entropy on labelled pixels, (1/K) sum_c -log p_c on void.
+
+    The entropic open-set loss of Dhamija et al. 2018, "Reducing Network Agnostophobia", eq. 1.
+    """
+    return [(losses.Entropic(void_class=k, void_weight=v, **options), 1.0, (0, k))]
+
+
+def _cross_entropy_and_void_logit(k, v, options):
+    """Cross entropy of the K classes on labelled pixels + binary cross entropy of z_K on labelled and void pixels.
+
+    After the two-head detector of Bevandic et al. 2019, "Simultaneous Semantic Segmentation and Outlier Detection".
+    """
+    classes = losses.MaskedSparseCategoricalCrossentropy(void_class=k, **options)
+    return [
+        (classes, 1.0, (0, k)),
+        (losses.VoidBinaryCrossentropy(void_class=k, void_weight=v), 1.0, (k, k + 1)),
+    ]
+
+
+# The treatments. ------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """`weights`: defaults of config.loss.{main, dice, inverted_dice}_weight.
+
+    `zero_target`: label K means "no class" to the Dice terms; otherwise they leave void out, unless it has an output.
+    """
+
+    encoding: str
+    encodings: tuple[str, ...]
+    head: _Head
+    main: Callable
+    weights: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    zero_target: bool = False
+
+
+_TREATMENTS = {
+    "ignore": _Entry("ignore", ("ignore",), _SOFTMAX, _cross_entropy(0)),
+    "background_class": _Entry("background", ENCODINGS, _EXTRA_CLASS, _cross_entropy(1)),
+    "hybrid": _Entry("hybrid", ENCODINGS, _EXTRA_CLASS, _cross_entropy(1)),
+    "inverted_dice": _Entry(
+        "background", ENCODINGS, _SIGMOID, _binary_cross_entropy, weights=(0.0, 1.0, 1.0), zero_target=True
+    ),
+    "inverted_dice_softmax": _Entry(
+        "background", ENCODINGS, _SOFTMAX, _cross_entropy(0), weights=(0.0, 1.0, 1.0), zero_target=True
+    ),
+    "one_vs_all": _Entry("background", ENCODINGS, _SIGMOID, _binary_cross_entropy, zero_target=True),
+    "entropic": _Entry("background", ("background", "hybrid"), _SOFTMAX, _entropic),
+    "void_head": _Entry("background", ("background", "hybrid"), _VOID_LOGIT, _cross_entropy_and_void_logit),
+}
+
+NAMES = tuple(_TREATMENTS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Treatment:
+    """One way to treat void, for a given number of classes.
+
+    Attributes:
+      name: an entry of NAMES.
+      encoding: what targets say at void; a name of ENCODINGS.
+      num_classes, num_outputs: K and the channels of the logits.
+      detached_outputs: how many of the last outputs must not train the trunk.
+      loss: losses.GlobalSumLoss of targets [N, H, W] under `encoding` and logits [N, H, W, num_outputs].
+      scores: {name: f(logits float32 [..., num_outputs]) -> float32 [...]}, higher = more likely void.
+      primary: the score that calibration, the export and the study's headline use.
+      native_score: the score whose sign decides natively, or None where the treatment never abstains by itself.
+      abstains_at_zero: whether a native score of exactly 0 abstains.
+    """
+
+    name: str
+    encoding: str
+    num_classes: int
+    num_outputs: int
+    detached_outputs: int
+    loss: losses.GlobalSumLoss
+    scores: dict[str, Callable]
+    primary: str
+    native_score: str | None
+    abstains_at_zero: bool
+
+    def forced(self, logits):
+        """The best of the K classes, abstaining not allowed: int32 [...]; the lowest index wins a tie."""
+        return tf.argmax(logits[..., : self.num_classes], -1, output_type=tf.int32)
+
+    def native(self, logits):
+        """The treatment's own decision: int32 [...], 0..K-1 or K = abstain."""
+        best = self.forced(logits)
+        if self.native_score is None:
+            return best
+        score = self.scores[self.native_score](logits)
+        abstain = score >= 0 if self.abstains_at_zero else score > 0
+        return tf.where(abstain, self.num_classes, best)
+
+    def decide(self, logits, threshold=None):
+        """Class map at an operating point: int32 [...], 0..K-1 or K = abstain.
+
+        Args:
+          logits: float32 [..., num_outputs].
+          threshold: abstain exactly where the primary score is greater; None = the native decision.
+        """
+        if threshold is None:
+            return self.native(logits)
+        return tf.where(self.scores[self.primary](logits) > threshold, self.num_classes, self.forced(logits))
+
+
+def get(treatment_config, num_classes, loss_config=None, class_weights=None):
+    """The treatment that `config.treatment` describes.
+
+    Args:
+      treatment_config: `config.treatment`.
+      num_classes: K >= 1.
+      loss_config: `config.loss`; None = every term at the treatment's default weight, without options.
+      class_weights: K non-negative floats, or None for 1 each.
+
+    Raises:
+      ValueError: on an unknown name, an encoding that the head cannot train on, or weights that leave no loss.
+    """
+    name = treatment_config.name
+    if name not in _TREATMENTS:
+        raise ValueError(f"config.treatment.name={name!r}: expected one of {', '.join(NAMES)}.")
+    entry = _TREATMENTS[name]
+    encoding = treatment_config.encoding or entry.encoding
+    if encoding not in entry.encodings:
+        raise ValueError(
+            f"config.treatment.encoding={encoding!r} with {name}: expected one of {', '.join(entry.encodings)}; "
+            + ("it has no output or target for void." if encoding in ENCODINGS else "no such encoding.")
+        )
+    if treatment_config.void_weight < 0:
+        raise ValueError(f"config.treatment.void_weight={treatment_config.void_weight}: expected 0 or more.")
+    if treatment_config.stop_gradient and name != "void_head":
+        raise ValueError(f"config.treatment.stop_gradient=True: only void_head has a head to detach, not {name}.")
+    k, head = num_classes, entry.head
+    return Treatment(
+        name=name,
+        encoding=encoding,
+        num_classes=k,
+        num_outputs=k + head.extra,
+        detached_outputs=1 if treatment_config.stop_gradient else 0,
+        loss=_loss(entry, treatment_config.void_weight, k, loss_config, class_weights),
+        scores={score: _bind(function, k) for score, function in head.scores.items()},
+        primary=next(iter(head.scores)),
+        native_score=head.native,
+        abstains_at_zero=head.at_zero,
+    )
+
+
+def _loss(entry, void_weight, k, config, class_weights):
+    weights = list(entry.weights)
+    main_options, dice_options = {}, {}
+    if config is not None:
+        given = (config.main_weight, config.dice_weight, config.inverted_dice_weight)
+        weights = [own if value == -1 else value for value, own in zip(given, weights)]
+        main_options = {
+            "label_smoothing": config.label_smoothing,
+            "focal_gamma": config.focal_gamma,
+            "top_k": config.top_k,
+        }
+        dice_options = {
+            "alpha": config.tversky_alpha,
+            "beta": config.tversky_beta,
+            "per_image": config.dice_per_image,
+        }
+    if min(weights) < 0 or max(weights) == 0:
+        raise ValueError(
+            f"config.loss.main_weight, dice_weight, inverted_dice_weight = {weights}: expected none negative and "
+            "one positive (-1 = the treatment's default)."
+        )
+    if class_weights is not None:
+        weights_per_output = [float(w) for w in class_weights] + [1.0] * entry.head.dice_channels
+        main_options["class_weights"] = weights_per_output
+    channels = (0, k + entry.head.dice_channels)
+    # Void without an output of its own and without the zero target is left out of the Dice terms.
+    dice_void_weight = void_weight if entry.zero_target or entry.head.dice_channels else 0.0
+    dice_options |= {"void_class": k, "void_weight": dice_void_weight, "activation": entry.head.activation}
+    terms = []
+    if weights[0]:
+        terms += [(loss, weights[0] * share, part) for loss, share, part in entry.main(k, void_weight, main_options)]
+    if weights[1]:
+        terms.append((losses.Dice(**dice_options), weights[1], channels))
+    if weights[2]:
+        terms.append((losses.InvertedDice(**dice_options), weights[2], channels))
+    return losses.WeightedSum(terms)
+
+
+def _bind(function, k):
+    return lambda logits: function(logits, k)

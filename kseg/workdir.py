@@ -1,0 +1,148 @@
+"""The files of a training run that are not weights: config.json and metrics.jsonl.
+
+Both are written so that a kill at any moment leaves a state that the next start can use, and both hold nothing that
+a clock or a machine put there: two undisturbed runs of the same configuration write the same bytes.
+"""
+
+import json
+import os
+
+import ml_collections
+
+import kseg
+from kseg import config as default_config
+
+# What may change when a run is resumed: where things are, what is logged, and how the same batch is spread.
+CHANGEABLE = ("data.records_dir", "data.num_parallel_calls", "data.cache", "log.", "train.distribution")
+CHANGEABLE += ("train.num_virtual_devices", "train.checkpoint_every_steps", "train.keep_checkpoints")
+CHANGEABLE += ("treatment.abstain", "eval.batch_size")
+
+
+def open_run(workdir, config, manifest, table, write=True):
+    """Makes the workdir a run of this configuration, or makes sure that it already is one.
+
+    Args:
+      workdir: str; created if missing.
+      config: the run's ml_collections.ConfigDict.
+      manifest: tfrecords Manifest of config.data.records_dir.
+      table: the run's LabelTable.
+      write: False in the workers that must not write; they only compare.
+
+    Raises:
+      ValueError: if the workdir belongs to another configuration or other records; the line names the keys that differ.
+    """
+    path = os.path.join(workdir, "config.json")
+    ours = {
+        "kseg": kseg.__version__,
+        "dataset": {"digest": manifest.digest, "table": table.to_json()},
+        "config": json.loads(config.to_json()),
+    }
+    if os.path.exists(path):
+        theirs = read_json(path)
+        before, now = flatten(theirs["config"]), flatten(ours["config"])
+        differ = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        differ = [key for key in differ if not key.startswith(CHANGEABLE)]
+        if differ:
+            listed = ", ".join(f"{key} ({before.get(key)!r} there, {now.get(key)!r} here)" for key in differ[:6])
+            more = f" and {len(differ) - 6} more" if len(differ) > 6 else ""
+            raise ValueError(f"{workdir} is a run with other settings: {listed}{more}; give another --workdir.")
+        if theirs["dataset"]["digest"] != ours["dataset"]["digest"]:
+            raise ValueError(
+                f"{workdir} was trained on other records than {manifest.records_dir} (dataset.json differs); "
+                "give the same records or another --workdir."
+            )
+    if write:
+        os.makedirs(workdir, exist_ok=True)
+        write_json(path, ours)
+
+
+def read_config(workdir):
+    """(ConfigDict, the whole of config.json) of a run; keys the file lacks have their defaults.
+
+    Raises:
+      ValueError: if the workdir holds no readable run.
+    """
+    path = os.path.join(workdir, "config.json")
+    if not os.path.exists(path):
+        raise ValueError(f"{workdir} holds no run (no config.json); give the --workdir of a finished tools/train.py.")
+    stored = read_json(path)
+    config = default_config.default()
+    for key, value in flatten(stored["config"]).items():
+        set_key(config, key, value)
+    return config, stored
+
+
+def set_key(config, key, value):
+    """Sets a dotted key, lists as tuples; keys that this version does not know are left out."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        if parent not in config:
+            return
+        config = config[parent]
+    if last in config:
+        config[last] = tuple(value) if isinstance(value, list) else value
+
+
+def flatten(nested, prefix=""):
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    flat = {}
+    for key, value in nested.items():
+        if isinstance(value, (dict, ml_collections.ConfigDict)):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def read_json(path):
+    """The content of a JSON file; ValueError in one line if it is none."""
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); it is damaged or not one of ours.") from None
+
+
+def write_json(path, value):
+    """Writes JSON so that the file is either the old one or the new one, whole. NaN is refused."""
+    temporary = f"{path}.tmp"
+    with open(temporary, "w") as file:
+        json.dump(value, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+class MetricsLog:
+    """metrics.jsonl: one JSON object a line, each with its "step", in order.
+
+    Opening it at a step removes what a run that got further had written after that step, and a half-written last line,
+    so that a resumed run ends with the file of an undisturbed one.
+    """
+
+    def __init__(self, path, step):
+        kept = []
+        if os.path.exists(path):
+            with open(path) as file:
+                for line in file:
+                    if not line.endswith("\n") or json.loads(line)["step"] > step:
+                        break
+                    kept.append(line)
+        temporary = f"{path}.tmp"
+        with open(temporary, "w") as file:
+            file.writelines(kept)
+        os.replace(temporary, path)
+        self._file = open(path, "a")
+
+    def write(self, step, **values):
+        """Appends a line; values are floats, ints or None. A float that is not finite is written as null."""
+        clean = {
+            key: None if isinstance(value, float) and not abs(value) < float("inf") else value
+            for key, value in values.items()
+        }
+        self._file.write(json.dumps({"step": step, **clean}) + "\n")
+        self._file.flush()
+
+    def close(self):
+        self._file.close()
