@@ -1,0 +1,200 @@
+"""What a difference between two treatments is worth: intervals, block bootstrap, Holm, verdicts. NumPy and SciPy only.
+
+Answers: from results per seed and per test frame, how large is the difference, and how sure is that? docs/plan.md fixes
+the choices made here. Does not read files, and knows nothing of treatments, runs or figures.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy import stats
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A difference with its two variances and the interval from their sum. All in the measure's own unit.
+
+    `low`, `high`, `p` and `standard_error` are NaN where fewer than two seeds exist: one seed says nothing about seeds.
+    """
+
+    estimate: float
+    values: tuple[float, ...]  # per seed
+    se_seeds: float
+    se_frames: float
+    standard_error: float
+    degrees_of_freedom: float
+    low: float
+    high: float
+    p: float
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """The interval at another confidence level."""
+        reach = stats.t.ppf((1 + level) / 2, self.degrees_of_freedom) * self.standard_error
+        return self.estimate - reach, self.estimate + reach
+
+
+def difference(values, frame_draws=None, frame_degrees_of_freedom: float = 0.0, level: float = 0.95) -> Difference:
+    """Interval for a mean of seed-paired differences, from the variance of seeds plus that of test frames.
+
+    Var = s^2(d) / n + Var_frames(mean d); the degrees of freedom of the sum are Welch and Satterthwaite's,
+    Var^2 / (Var_seeds^2 / (n - 1) + Var_frames^2 / frame_degrees_of_freedom). An interaction of seeds and frames is in
+    both terms, so the interval errs on the wide side.
+
+    Args:
+      values: float [n], one difference per seed, over the same test frames.
+      frame_draws: float [draws], the seed-averaged difference over resampled frames (`block_weights`); None or empty:
+        the frames are taken as all there is.
+      frame_degrees_of_freedom: of the frames' variance (`block_degrees_of_freedom`).
+    """
+    values = np.asarray(values, np.float64)
+    if values.size == 0:
+        raise ValueError("a difference needs at least one seed that both arms have; none was given")
+    estimate = float(values.mean())
+    draws = np.asarray([] if frame_draws is None else frame_draws, np.float64)
+    draws = draws[np.isfinite(draws)]
+    frames = float(draws.var(ddof=1)) if draws.size > 1 and frame_degrees_of_freedom > 0 else 0.0
+    if values.size < 2:
+        nan = float("nan")
+        return Difference(estimate, tuple(values), nan, frames**0.5, nan, nan, nan, nan, nan)
+    seeds = float(values.var(ddof=1)) / values.size
+    total = seeds + frames
+    if total == 0.0:  # every seed and every frame says the same
+        certain = 1.0 if estimate == 0 else 0.0
+        same = (0.0, 0.0, 0.0, float(values.size - 1))
+        return Difference(estimate, tuple(values), *same, estimate, estimate, certain)
+    freedom = total**2 / (seeds**2 / (values.size - 1) + (frames**2 / frame_degrees_of_freedom if frames else 0.0))
+    error = total**0.5
+    reach = stats.t.ppf((1 + level) / 2, freedom) * error
+    p = float(2 * stats.t.sf(abs(estimate) / error, freedom))
+    return Difference(
+        estimate, tuple(values), seeds**0.5, frames**0.5, error, float(freedom), estimate - reach, estimate + reach, p
+    )
+
+
+def block_weights(sequences, block: int = 20, draws: int = 2000, seed: int = 0) -> np.ndarray:
+    """Weights of test frames in a moving-block bootstrap, drawn per sequence.
+
+    A sequence of f frames holds k = floor(f / block) blocks. Each draw takes k - 1 blocks that start at any of the
+    f - block + 1 places, weighted f / ((k - 1) block), so that the weights of a sequence sum to f: drawing k
+    blocks would understate the variance by the share 1 / k (Rao and Wu 1988, "Resampling inference with complex
+    survey data"; moving blocks: Kuensch 1989). Shorter sequences are cut in two; a single frame keeps weight 1.
+
+    Args:
+      sequences: [frames], the name of each frame's sequence, frames in the order of time.
+    Returns: float64 [draws, frames]; the same seed gives the same blocks, whatever is measured on them.
+    """
+    sequences = np.asarray(sequences)
+    if block < 1 or draws < 2:
+        raise ValueError(f"block {block} and draws {draws}: expected at least 1 frame and 2 draws")
+    random = np.random.default_rng(seed)
+    weights = np.ones((draws, len(sequences)))
+    for name in dict.fromkeys(sequences.tolist()):
+        frames = np.flatnonzero(sequences == name)
+        length, blocks = _blocks_of(len(frames), block)
+        if blocks < 2:
+            continue
+        drawn = blocks - 1
+        starts = random.integers(0, len(frames) - length + 1, (draws, drawn))
+        counts = np.zeros((draws, len(frames) + 1))
+        for column in range(drawn):  # +1 where a block starts, -1 behind its end; their running sum counts covers
+            np.add.at(counts, (np.arange(draws), starts[:, column]), 1)
+            np.add.at(counts, (np.arange(draws), starts[:, column] + length), -1)
+        weights[:, frames] = counts.cumsum(axis=1)[:, :-1] * (len(frames) / (drawn * length))
+    return weights
+
+
+def block_degrees_of_freedom(sequences, block: int = 20) -> int:
+    """Sum over sequences of (blocks - 1): what the variance of `block_weights` is worth."""
+    _, counts = np.unique(np.asarray(sequences), return_counts=True)
+    return int(sum(max(_blocks_of(int(count), block)[1] - 1, 0) for count in counts))
+
+
+def holm(p_values) -> np.ndarray:
+    """Holm's adjusted p values: max over the smaller ones of (m - rank) p, cut at 1. NaN counts as 1."""
+    p = np.nan_to_num(np.asarray(p_values, np.float64), nan=1.0)
+    adjusted = np.empty(p.size)
+    running = 0.0
+    for rank, index in enumerate(np.argsort(p, kind="stable")):
+        running = max(running, min(1.0, (p.size - rank) * p[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def holm_levels(p_values, alpha: float = 0.05) -> np.ndarray:
+    """The confidence level at which Holm's procedure judges each contrast.
+
+    The contrast at rank r (0 first) is judged at 1 - alpha / (m - r); from the first that is not rejected on, at that
+    contrast's level. So an interval at this level excludes 0 exactly where Holm rejects.
+    """
+    p = np.nan_to_num(np.asarray(p_values, np.float64), nan=1.0)
+    levels = np.empty(p.size)
+    rejecting, share = True, alpha
+    for rank, index in enumerate(np.argsort(p, kind="stable")):
+        if rejecting:
+            share = alpha / (p.size - rank)
+        rejecting = rejecting and p[index] < share
+        levels[index] = 1 - share
+    return levels
+
+
+def verdict(estimate: float, low: float, high: float, margin: float) -> str:
+    """The interval of (arm - reference) in words, in points: costs, gains, costs at most, or undecided.
+
+    An interval that excludes 0 names the cost or gain. Otherwise, where the lower end lies within the margin, "costs
+    at most" that much. Otherwise "undecided". Without an interval (one seed): "one seed, no interval".
+    """
+    if not np.isfinite([low, high]).all():
+        return "one seed, no interval"
+    if high < 0:
+        return f"costs {-100 * estimate:.1f}"
+    if low > 0:
+        return f"gains {100 * estimate:.1f}"
+    if low >= -margin:
+        return f"costs at most {-100 * low:.1f}"
+    return f"undecided (±{50 * (high - low):.1f})"
+
+
+def mean_iou(matrices) -> np.ndarray:
+    """Mean IoU of [..., K + 1, K + 1] matrices [true, predicted]: void truth not counted, an abstention is a miss.
+
+    tp / (row sum + column sum over labelled rows - tp), in float64; classes without any such pixel are left out.
+    """
+    labelled = np.asarray(matrices, np.float64)[..., :-1, :]
+    hit = np.diagonal(labelled[..., :-1], axis1=-2, axis2=-1)
+    union = labelled.sum(-1) + labelled[..., :-1].sum(-2) - hit
+    iou = np.where(union > 0, hit / np.where(union > 0, union, 1), np.nan)
+    counted = np.maximum((union > 0).sum(-1), 1)
+    return np.where((union > 0).any(-1), np.nansum(iou, axis=-1) / counted, np.nan)
+
+
+def auroc(void, labelled) -> np.ndarray:
+    """Area under the ROC curve from histograms [..., bins] of one score, lowest bin first; ties count half.
+
+    P(score of a void pixel > score of a labelled one) + P(equal) / 2; NaN where one side is empty.
+    """
+    void = np.asarray(void, np.float64)
+    labelled = np.asarray(labelled, np.float64)
+    below = np.cumsum(labelled, axis=-1) - labelled / 2
+    pairs = void.sum(-1) * labelled.sum(-1)
+    return np.where(pairs > 0, (void * below).sum(-1) / np.where(pairs > 0, pairs, 1), np.nan)
+
+
+def caught_at(void, lost, shares) -> np.ndarray:
+    """Share of void above the threshold that loses each given share of `lost`, from histograms [bins], lowest first.
+
+    Linear within a bin, so the curve is the ROC polygon. NaN where one side is empty.
+    """
+    void, lost = np.asarray(void, np.float64), np.asarray(lost, np.float64)
+    if not void.sum() or not lost.sum():
+        return np.full(len(shares), np.nan)
+    above_void = np.concatenate([[0.0], np.cumsum(void[::-1])]) / void.sum()
+    above_lost = np.concatenate([[0.0], np.cumsum(lost[::-1])]) / lost.sum()
+    # Bins without a lost pixel are steps straight up: keep the upper end of each.
+    keep = np.append(np.diff(above_lost) > 0, True)
+    return np.interp(shares, above_lost[keep], above_void[keep])
+
+
+def _blocks_of(frames: int, block: int) -> tuple[int, int]:
+    """(block length, number of blocks) of a sequence: halves where two blocks do not fit."""
+    length = min(block, max(frames // 2, 1))
+    return length, frames // length
