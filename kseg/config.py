@@ -104,6 +104,9 @@ def default() -> ml_collections.ConfigDict:
     config.eval = evaluation = ml_collections.ConfigDict()
     evaluation.every_steps = 0  # on the calibration images during training; 0 = only at the end
     evaluation.batch_size = 4  # over all replicas
+    # (0, 0): the network sees each image at its own size. Otherwise px, height and width it is resized to first; the
+    # logits are interpolated to the image's size before anything is decided or scored.
+    evaluation.input_size = (0, 0)
 
     config.log = log = ml_collections.ConfigDict()
     log.every_steps = 50
