@@ -3,4 +3,32 @@
 Importing this package loads neither TensorFlow nor Keras; its modules do.
 """
 
+import os
+import sys
+import tempfile
+
 __version__ = "0.1.0"
+
+
+def load_tensorflow_quietly():
+    """Imports TensorFlow with its notices about drivers and instruction sets kept off stderr.
+
+    They are written before any log level applies, a dozen lines a process. They are shown after all where they matter:
+    if the import fails, or if the machine has an NVIDIA device that TensorFlow does not see.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as notices:
+        os.dup2(notices.fileno(), 2)
+        show = True
+        try:
+            import tensorflow as tf
+
+            show = os.path.exists("/dev/nvidia0") and not tf.config.list_physical_devices("GPU")
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            if show:
+                notices.seek(0)
+                sys.stderr.write(notices.read().decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: one file a checkpoint, whole or not there, bit for bit.
+"""Checkpoints of a training run: one file a checkpoint, whole or not there, equal bit for bit when read back.
 
 A checkpoint is a NumPy .npz archive of named arrays: it is written under another name and renamed, so a kill leaves no
 half file; every array carries a CRC, so damage is seen on reading. One process writes and every process can read, which
@@ -60,3 +60,36 @@ def load_newest(folder):
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             logging.warning("%s is damaged (%s); the checkpoint before it is used.", path, error)
     return 0, None
+
+
+class RunState:
+    """Everything that a resumed run needs: variables, losses not yet logged, the best mean IoU so far."""
+
+    def __init__(self, folder, model, optimizer, ema):
+        self._folder = folder
+        owners = {"model": model.variables, "optimizer": optimizer.variables, "ema": ema.variables if ema else ()}
+        self._variables = {f"{owner}/{i}": v for owner, group in owners.items() for i, v in enumerate(group)}
+        self.best, self.stale = -1.0, 0
+
+    def stops_early(self, patience):
+        """Whether that many evaluations in a row brought no better mean IoU; 0 = never."""
+        return bool(patience) and self.stale >= patience
+
+    def save(self, step, losses, keep):
+        """Writes a checkpoint; `losses` are those since the last logged step."""
+        arrays = {name: v.numpy() for name, v in self._variables.items()}
+        arrays["losses"] = np.array(losses, np.float64)
+        arrays["best"] = np.array([self.best, self.stale], np.float64)
+        save(self._folder, step, arrays, keep)
+
+    def restore(self):
+        """(step, losses) of the newest readable checkpoint, its variables assigned; (0, []) if there is none."""
+        step, arrays = load_newest(self._folder)
+        if arrays is None:
+            return 0, []
+        if arrays.keys() - {"losses", "best"} != self._variables.keys():
+            raise ValueError(f"{self._folder} holds checkpoints of another version of kseg; give another --workdir.")
+        for name, variable in self._variables.items():
+            variable.assign(arrays[name])
+        self.best, self.stale = float(arrays["best"][0]), int(arrays["best"][1])
+        return step, [float(loss) for loss in arrays["losses"]]

@@ -1,0 +1,53 @@
+"""Trains one model.
+
+  python tools/train.py --config=configs/street_scenes_unet.py --workdir=W [--config.KEY=VALUE ...]
+
+Started again with the same workdir it goes on from its last checkpoint. Exit status: 0 when config.train.total_steps
+was reached, 75 after SIGTERM (state saved, start it again), 1 on an error.
+"""
+
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+import kseg
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; its keys are in kseg/config.py.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made if missing, resumed if it holds one.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print parameters and memory, draw the first batch, and stop.")
+
+
+def main(argv):
+    if len(argv) > 1:
+        sys.exit(f"error: {argv[1]!r} is not a flag; settings are given as --config.KEY=VALUE.")
+    for flag, value in (("config", _CONFIG.value), ("workdir", _WORKDIR.value)):
+        if value is None:
+            sys.exit(f"error: --{flag} is missing; see tools/train.py --help.")
+    logging.set_verbosity(logging.INFO)
+    kseg.load_tensorflow_quietly()
+    from kseg import train
+
+    try:
+        if _DRY_RUN.value:
+            train.dry_run(_CONFIG.value, _WORKDIR.value)
+            return
+        outcome = train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if outcome == train.PREEMPTED:
+        print("stopped by SIGTERM; the state is saved, start the same command again", file=sys.stderr)
+        sys.exit(75)
+
+
+def parse(argv):
+    """Flags, with one line instead of a traceback for a key or a file that does not exist."""
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError, ImportError) as error:
+        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        sys.exit("error: " + " ".join(text.replace("\n", ". ").replace("'", "").split()))
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)
