@@ -88,7 +88,7 @@ def _with_slope(local, value, slope):
 
 
 def accumulated_gradients(
-    loss: GlobalSumLoss, model, micro_batches, variables, channels=None, scale_loss=None, first_pass=None
+    loss: GlobalSumLoss, model, micro_batches, variables, scale_loss=None, channels=None, first_pass=None
 ):
     """Loss and gradients of a batch that is processed in parts: those of the whole batch, not a mean over parts.
 
@@ -103,8 +103,8 @@ def accumulated_gradients(
         model: function from the inputs of a part to predictions, differentiable in `variables`.
         micro_batches: list of (inputs, y_true) or (inputs, y_true, sample_weight), tensors.
         variables: list of variables.
-        channels: number of channels of the predictions, or None: always take the forward-only pass.
         scale_loss: None, or a function applied to what is differentiated (LossScaleOptimizer.scale_loss).
+        channels: number of channels of the predictions, or None: always take the forward-only pass.
         first_pass: None, or the function to use instead of `model` in the forward-only pass (one that leaves moving
             statistics alone, say). Its predictions must be those of `model`.
     Returns:
