@@ -4,8 +4,8 @@
       [--config.treatment.name=background_class]
 
 After the published UNet recipe of mmsegmentation (UNet-S5-D16 with an FCN head: 512x1024 crops, global batch 16,
-160,000 steps, polynomial decay), which reports 69.1 mIoU on val with void ignored. Hardware: four or more GPUs of 24 GB,
-not run by us. Result: not yet measured.
+160,000 steps, polynomial decay), which reports 69.1 mIoU on val with void ignored. Hardware: four or more GPUs of 24 GB
+(not run by us). Result: not yet measured.
 """
 
 from kseg import config as defaults

@@ -4,6 +4,8 @@ A file in configs/ calls `default()`, assigns what differs and returns the resul
 that `--config.KEY=VALUE` works for each of them; "not used" is 0, "" or (), never None.
 """
 
+import difflib
+
 import ml_collections
 
 IGNORE_LABEL = 255
@@ -112,3 +114,33 @@ def default() -> ml_collections.ConfigDict:
     log.every_steps = 50
     log.pictures = 4  # calibration images drawn into TensorBoard at each evaluation
     return config
+
+
+def explain(arguments, error):
+    """One line for a command line whose flags could not be parsed.
+
+    Args:
+      arguments: the command line, a list of str.
+      error: the exception that the flags library raised.
+
+    Returns:
+      A sentence naming the first `--config.KEY` that is no key, with the nearest one that is; else the error's own.
+    """
+    known = _keys(default())
+    for argument in arguments:
+        name = argument.lstrip("-").split("=")[0]
+        if name.startswith("config.") and name[len("config.") :] not in known:
+            near = difflib.get_close_matches(name[len("config.") :], known, 1)
+            hint = f'did you mean "config.{near[0]}"?' if near else "kseg/config.py lists every key."
+            return f'there is no "{name}"; {hint}'
+    return " ".join(str(error).split())
+
+
+def _keys(config, prefix=""):
+    keys = []
+    for key, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            keys += _keys(value, f"{prefix}{key}.")
+        else:
+            keys.append(prefix + key)
+    return keys

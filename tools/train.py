@@ -12,6 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import kseg
+from kseg import config
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; its keys are in kseg/config.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made if missing, resumed if it holds one.")
@@ -45,8 +46,7 @@ def parse(argv):
     try:
         return flags.FLAGS(argv)
     except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError, ImportError) as error:
-        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        sys.exit("error: " + " ".join(text.replace("\n", ". ").replace("'", "").split()))
+        sys.exit(f"error: {config.explain(argv, error)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,93 @@
+"""The arrows of the code base: who may import whom, read off the source."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+# From the top: a module of kseg imports only from lines below its own. A line may hold several that do not meet.
+ORDER = [
+    "study",
+    "report answer simulate",
+    "statistics results",
+    "predict export",
+    "signatures folding",
+    "train",
+    "training_log distribution checkpoints",
+    "evaluate",
+    "pictures",
+    "workdir",
+    "input_pipeline",
+    "augment",
+    "addons",
+    "treatments",
+    "unet",
+    "losses metrics",
+    "pixel_losses histograms",
+    "optimizers",
+    "global_sums",
+    "serving",
+    "wire",
+    "cpp_session",
+    "config",
+]
+
+
+def imports(path):
+    """Dotted names that a file imports, those inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def ours(path):
+    return {name for name in imports(path) if name.split(".")[0] in ("kseg", "tfrecords", "tools", "configs", "tests")}
+
+
+def test_every_module_has_its_place():
+    placed = set(" ".join(ORDER).split())
+    present = {path.stem for path in (ROOT / "kseg").glob("*.py")} - {"__init__"}
+    assert present - placed == set()
+
+
+def test_kseg_imports_only_downwards():
+    level = {name: i for i, line in enumerate(ORDER) for name in line.split()}
+    for path in (ROOT / "kseg").glob("*.py"):
+        if path.stem == "__init__":
+            continue
+        for name in ours(path):
+            parts = name.split(".")
+            if parts[0] == "kseg" and len(parts) > 1 and parts[1] in level:
+                assert level[parts[1]] > level[path.stem], f"kseg/{path.name} imports kseg.{parts[1]} from above"
+            assert parts[0] in ("kseg", "tfrecords"), f"kseg/{path.name} imports {name}"
+
+
+def test_tfrecords_imports_nothing_of_ours():
+    for path in (ROOT / "tfrecords").glob("*.py"):
+        outside = {name for name in ours(path) if not name.startswith("tfrecords")}
+        assert not outside, f"tfrecords/{path.name} imports {outside}"
+
+
+def test_configs_import_only_the_defaults():
+    for path in (ROOT / "configs").glob("*.py"):
+        for name in ours(path):
+            assert name in ("kseg", "kseg.config") or name.startswith("configs"), f"configs/{path.name} imports {name}"
+
+
+def test_library_code_reads_no_flags():
+    for folder in ("kseg", "tfrecords"):
+        for path in (ROOT / folder).glob("*.py"):
+            assert not {"absl.flags", "absl.app"} & imports(path), f"{path} reads flags"
+
+
+def test_importing_the_packages_loads_neither_tensorflow_nor_keras():
+    code = "import sys, kseg, tfrecords; sys.exit(' '.join(m for m in ('tensorflow', 'keras') if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
