@@ -1,0 +1,258 @@
+"""One shard from its image and label files: the unit of parallel work.
+
+`build(job)` runs in a worker process, a Beam worker or the calling process, and gives the same bytes in each. Beside
+the finished shard it leaves a note of what the shard was made from, so that a later run can tell that nothing has
+changed and need not do it again. Does not know folders, manifests or other shards; never imports TensorFlow.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import zlib
+
+import numpy as np
+from PIL import Image, features
+
+from tfrecords import example, images, labels, manifest, shards
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """The files of one example.
+
+    Attributes:
+        image_id: unique in its split.
+        image_path: PNG or JPEG.
+        label_path: PNG of published ids; None for an image without labels.
+        sequence: a key of `Derived.masks`, or "".
+    """
+
+    image_id: str
+    image_path: str
+    label_path: str | None = None
+    sequence: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Derived:
+    """An id that is not published but follows from where published pixels lie.
+
+    Pixels of id `from_id` within a sequence's mask become `to_id`.
+
+    Attributes:
+        from_id, to_id: ids of the label table.
+        masks: sequence -> bool [H, W].
+    """
+
+    from_id: int
+    to_id: int
+    masks: dict[str, np.ndarray]
+
+    def apply(self, ids: np.ndarray, pair: Pair) -> np.ndarray:
+        """`ids` uint8 [H, W] with the derived id in place."""
+        mask = self.masks.get(pair.sequence)
+        if mask is None:
+            return ids
+        if mask.shape != ids.shape:
+            raise ValueError(
+                f"{pair.label_path} is {_size(ids.shape)}, others of sequence {pair.sequence} are {_size(mask.shape)}"
+            )
+        return np.where((ids == self.from_id) & mask, np.uint8(self.to_id), ids)
+
+    def digest(self, sequence: str) -> str:
+        """Identifies what `apply` does to this sequence."""
+        mask = self.masks.get(sequence)
+        if mask is None:
+            return ""
+        return hashlib.sha256(f"{self.from_id} {self.to_id} {mask.shape}".encode() + mask.tobytes()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One shard to build.
+
+    Attributes:
+        work_dir: where the shard and its note are written.
+        records_dir: where an interrupted run may already have moved the shard.
+        file: the shard's name.
+        pairs: its examples, in record order.
+        table: the split's label table.
+        image_format: "png" or "jpeg"; PNG input becomes JPEG of `jpeg_quality` where it differs.
+        jpeg_quality: 1..100.
+        verify: "fast" checks image bytes as images.check does, "full" decodes every pixel.
+        derived: see `Derived`.
+    """
+
+    work_dir: str
+    records_dir: str
+    file: str
+    pairs: tuple[Pair, ...]
+    table: labels.LabelTable
+    image_format: str
+    jpeg_quality: int
+    verify: str
+    derived: Derived | None = None
+
+
+def build(job: Job, count=lambda: None) -> dict:
+    """Writes the shard, or finds it finished.
+
+    Args:
+        job: what to build.
+        count: called once per example done.
+
+    Returns:
+        The note: {"fingerprint": str, "shard": the manifest's entry, "id_pixels": {id: count}}.
+
+    Raises:
+        ValueError: a file is damaged, sizes differ, an id is not in the table; the message names the file.
+        OSError: a file cannot be read, or the shard cannot be written.
+    """
+    path = os.path.join(job.work_dir, job.file)
+    fingerprint = _fingerprint(job)
+    note = _finished(job, path, fingerprint)
+    if note is not None:
+        for _ in job.pairs:
+            count()
+        return note
+    lookups = {name: job.table.encoding(name).tobytes() for name in ("ignore", "background")}
+    inputs, pixels = hashlib.sha256(), np.zeros(256, np.int64)
+    with shards.Writer(path) as writer:
+        for pair in job.pairs:
+            image, label = _read(pair)
+            _add_inputs(inputs, job, pair, image, label)
+            writer.write(example.encode(_example(job, pair, image, label, lookups, pixels)))
+            count()
+    shard = manifest.Shard(
+        file=job.file,
+        examples=len(job.pairs),
+        bytes=writer.bytes,
+        sha256=writer.sha256,
+        inputs_sha256=inputs.hexdigest(),
+        offsets=tuple(writer.offsets),
+        image_ids=tuple(pair.image_id for pair in job.pairs),
+    )
+    id_pixels = {str(number): int(pixels[number]) for number in np.flatnonzero(pixels)}
+    note = {"fingerprint": fingerprint, "shard": dataclasses.asdict(shard), "id_pixels": id_pixels}
+    shards.write_file(note_path(path), json.dumps(note).encode())
+    return note
+
+
+def compare(job: Job, shard: manifest.Shard, count=lambda: None) -> str:
+    """Why `shard`, as it stands in `job.records_dir`, is not what `job` would build; "" where it is.
+
+    Reads inputs and shard once each and hashes them; decodes nothing.
+    """
+    if shard.image_ids != tuple(pair.image_id for pair in job.pairs):
+        return "it holds other images, or in other shards"
+    inputs = hashlib.sha256()
+    for pair in job.pairs:
+        _add_inputs(inputs, job, pair, *_read(pair))
+        count()
+    if inputs.hexdigest() != shard.inputs_sha256:
+        return "an image or label file has changed"
+    if shards.file_sha256(os.path.join(job.records_dir, shard.file)) != shard.sha256:
+        return "the shard has been damaged"
+    return ""
+
+
+def note_path(path: str) -> str:
+    """The file beside a finished shard that says what it was made from."""
+    return path + ".json"
+
+
+def _example(job, pair, image, label, lookups, pixels) -> example.Example:
+    header = images.check(image, pair.image_path)
+    if job.image_format == "png" and header.format != "png":
+        raise ValueError(f"{pair.image_path} is a {header.format}; convert with --image_format=jpeg")
+    decoded = None
+    if job.verify == "full" or job.image_format != header.format:
+        decoded = images.decode_fully(image, pair.image_path)
+    if job.image_format != header.format:
+        image = images.encode_jpeg(decoded, job.jpeg_quality)
+    maps = {}
+    if label is not None:
+        ids = images.decode_map(label, pair.label_path)
+        if ids.shape != (header.height, header.width):
+            raise ValueError(
+                f"label {pair.label_path} is {_size(ids.shape)} but its image {pair.image_path} is "
+                f"{header.height}x{header.width}; use the label file of the same frame"
+            )
+        if job.derived is not None:
+            ids = job.derived.apply(ids, pair)
+        pixels += _histogram(ids, job, pair)
+        raw = ids.tobytes()
+        maps["ids_png"] = images.encode_map(ids)
+        for name, lookup in lookups.items():
+            target = np.frombuffer(raw.translate(lookup), np.uint8).reshape(ids.shape)
+            maps[f"{name}_png"] = images.encode_map(target)
+    return example.Example(pair.image_id, image, job.image_format, header.height, header.width, **maps)
+
+
+def _histogram(ids, job, pair) -> np.ndarray:
+    histogram = np.bincount(ids.ravel(), minlength=256)
+    known = {label.id for label in job.table.labels}
+    for number in np.flatnonzero(histogram):
+        if int(number) not in known:
+            raise ValueError(
+                f"label {pair.label_path} has {histogram[number]} pixels of id {number}, which the label table "
+                f"{job.table.name} does not have (it has {min(known)}..{max(known)}); is it a map of published ids?"
+            )
+    return histogram
+
+
+def _read(pair: Pair) -> tuple[bytes, bytes | None]:
+    with open(pair.image_path, "rb") as file:
+        image = file.read()
+    if pair.label_path is None:
+        return image, None
+    with open(pair.label_path, "rb") as file:
+        return image, file.read()
+
+
+def _add_inputs(inputs, job: Job, pair: Pair, image: bytes, label: bytes | None) -> None:
+    derived = job.derived.digest(pair.sequence) if job.derived else ""
+    sizes = [len(image), -1 if label is None else len(label)]
+    inputs.update(json.dumps([pair.image_id, sizes, derived]).encode())
+    inputs.update(image)
+    inputs.update(label or b"")
+
+
+def _fingerprint(job: Job) -> str:
+    """Changes where anything does that the shard's bytes or their checking depend on.
+
+    Files are told by size and times, which is enough to resume within a folder that is still being built: nothing of
+    it stays in the finished one.
+    """
+    stats = []
+    for pair in job.pairs:
+        for path in (pair.image_path, pair.label_path):
+            stat = os.stat(path) if path else None
+            stats.append([path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] if stat else [])
+    described = [
+        manifest.VERSION,
+        job.table.to_json(),
+        [job.image_format, job.jpeg_quality, job.verify],
+        [Image.__version__, features.version("jpg"), zlib.ZLIB_RUNTIME_VERSION, np.__version__],
+        [[pair.image_id, job.derived.digest(pair.sequence) if job.derived else ""] for pair in job.pairs],
+        stats,
+    ]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+
+
+def _finished(job: Job, path: str, fingerprint: str) -> dict | None:
+    """The note of a shard that an interrupted run has finished from the same inputs, else None."""
+    try:
+        with open(note_path(path), "rb") as file:
+            note = json.loads(file.read())
+        shard = manifest.shard_from_json(note["shard"])
+        places = [path, os.path.join(job.records_dir, job.file)]
+        whole = any(os.path.exists(p) and shards.file_sha256(p) == shard.sha256 for p in places)
+        return note if note["fingerprint"] == fingerprint and whole else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _size(shape) -> str:
+    return "x".join(str(n) for n in shape)

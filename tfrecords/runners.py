@@ -1,0 +1,131 @@
+"""Where shards are built: this process, a pool of processes, or Apache Beam's workers.
+
+A runner takes calls that do not depend on each other and gives their results in the order of the calls; what they do is
+build.py's business. The first error stops the rest.
+"""
+
+import concurrent.futures
+import contextlib
+import errno
+import fcntl
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from concurrent.futures import process
+
+import tqdm
+
+from tfrecords import build
+
+
+class WorkerLostError(OSError):
+    """A worker process ended by itself; what the others have finished is kept for the next run."""
+
+
+def get(name: str, num_workers: int, beam_options: tuple[str, ...], progress: bool):
+    """The runner "local" or "beam": run(title, calls) -> list of results.
+
+    `calls` are tuples (function, job, *arguments) for functions of build.py, called as
+    function(job, *arguments, count), `count` moving the progress bar by one example.
+
+    Raises:
+        ValueError: unknown name, negative number of workers, Beam not installed.
+    """
+    if num_workers < 0:
+        raise ValueError(f"num_workers is {num_workers}; expected 0 (all cores) or more")
+    if name == "local":
+        return lambda title, calls: _run_local(title, calls, num_workers, progress)
+    if name == "beam":
+        try:
+            from tfrecords import beam_runner
+        except ImportError as error:
+            raise ValueError("Apache Beam is not installed; pip install 'kseg[beam]'") from error
+        local = get("local", num_workers, (), progress)
+        return lambda title, calls: beam_runner.run(calls, beam_options) if title == "convert" else local(title, calls)
+    raise ValueError(f"runner {name!r}; expected local or beam")
+
+
+@contextlib.contextmanager
+def lock(folder: str | os.PathLike):
+    """Holds the folder's lock; ValueError where another process holds it. The lock ends with its process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise ValueError(f"{os.path.dirname(folder)}: another conversion is writing into it; wait") from error
+            # File systems without locks: go on without.
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _run_local(title, calls, num_workers, progress) -> list:
+    workers = min(num_workers or len(os.sched_getaffinity(0)), len(calls))
+    total = sum(len(call[1].pairs) for call in calls)
+    with tqdm.tqdm(total=total, desc=title, unit="image", disable=not progress or not calls) as bar:
+        if workers <= 1:
+            return [function(*arguments, bar.update) for function, *arguments in calls]
+        return _run_processes(calls, workers, bar)
+
+
+def _run_processes(calls, workers, bar) -> list:
+    # "spawn": a forked child would inherit threads' locks (TensorFlow's, where the caller has loaded it).
+    context = multiprocessing.get_context("spawn")
+    done, stop = context.Value("Q", 0), context.Event()
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (done, stop)) as pool:
+        futures = [pool.submit(_call, *call) for call in calls]
+        waiting = set(futures)
+        try:
+            while waiting:
+                finished, waiting = concurrent.futures.wait(
+                    waiting, timeout=0.2, return_when=concurrent.futures.FIRST_EXCEPTION
+                )
+                bar.update(done.value - bar.n)
+                for future in finished:
+                    future.result()
+            return [future.result() for future in futures]
+        except process.BrokenProcessPool as error:
+            raise WorkerLostError(
+                "a worker process ended by itself (killed, or out of memory); run again to go on from here"
+            ) from error
+        finally:
+            stop.set()  # after an error: the others give up at their next example
+            pool.shutdown(cancel_futures=True)
+
+
+class _StoppedError(Exception):
+    """Another worker has failed."""
+
+
+def _start_worker(done, stop) -> None:
+    global _done, _stop
+    _done, _stop = done, stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and sets `stop`
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent takes its workers along: nothing writes into the folder when the next run starts."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _call(function, *arguments):
+    def count():
+        if _stop.is_set():
+            raise _StoppedError
+        with _done.get_lock():
+            _done.value += 1
+
+    return function(*arguments, count)
+
+
+def read_note(job: build.Job) -> dict:
+    """The note that `build.build(job)` has left, for runners whose workers cannot return it."""
+    with open(build.note_path(os.path.join(job.work_dir, job.file)), "rb") as file:
+        return json.loads(file.read())
