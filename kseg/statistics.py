@@ -167,18 +167,6 @@ def mean_iou(matrices) -> np.ndarray:
     return np.where((union > 0).any(-1), np.nansum(iou, axis=-1) / counted, np.nan)
 
 
-def auroc(void, labelled) -> np.ndarray:
-    """Area under the ROC curve from histograms [..., bins] of one score, lowest bin first; ties count half.
-
-    P(score of a void pixel > score of a labelled one) + P(equal) / 2; NaN where one side is empty.
-    """
-    void = np.asarray(void, np.float64)
-    labelled = np.asarray(labelled, np.float64)
-    below = np.cumsum(labelled, axis=-1) - labelled / 2
-    pairs = void.sum(-1) * labelled.sum(-1)
-    return np.where(pairs > 0, (void * below).sum(-1) / np.where(pairs > 0, pairs, 1), np.nan)
-
-
 def caught_at(void, lost, shares) -> np.ndarray:
     """Share of void above the threshold that loses each given share of `lost`, from histograms [bins], lowest first.
 

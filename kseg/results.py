@@ -1,0 +1,202 @@
+"""result.json: what one run of a study leaves, small and whole, and whether two of them may be compared.
+
+A result holds the run's settings and identity, the evaluation blocks, per-frame counts (which the bootstrap over test
+frames needs) and pooled score histograms (which curves need). Counts are int arrays, xz-compressed in base64. Does not
+decide which runs there are (kseg/study.py) nor what they mean (kseg/findings.py). `of_run` loads TensorFlow.
+"""
+
+import base64
+import glob
+import hashlib
+import json
+import lzma
+import os
+import platform
+
+import numpy as np
+
+FORMAT = 1
+# Frames are resampled on coarse histograms, curves are drawn from fine ones; both have equal shares of pixels per bin.
+COARSE_BINS, FINE_BINS = 64, 1024
+
+
+def fingerprint(value) -> str:
+    """sha256, hex, of a JSON value; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def pack(array) -> dict:
+    """An integer array as a JSON value: shape, the smallest dtype that holds it, xz bytes in base64."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"pack: expected integers, got {array.dtype}")
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    dtype = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
+    data = np.ascontiguousarray(array, dtype.newbyteorder("<"))
+    # Bytes of equal weight side by side: most high bytes are 0.
+    planes = data.reshape(-1).view(np.uint8).reshape(-1, dtype.itemsize).T.tobytes()
+    return {
+        "dtype": dtype.name,
+        "shape": list(array.shape),
+        "xz": base64.b64encode(lzma.compress(planes, preset=6)).decode("ascii"),
+    }
+
+
+def unpack(packed: dict) -> np.ndarray:
+    """The int64 array that `pack` packed."""
+    dtype = np.dtype(packed["dtype"]).newbyteorder("<")
+    planes = np.frombuffer(lzma.decompress(base64.b64decode(packed["xz"])), np.uint8)
+    data = np.ascontiguousarray(planes.reshape(dtype.itemsize, -1).T).view(dtype)
+    return data.reshape(packed["shape"]).astype(np.int64)
+
+
+def rebin(histograms, edges) -> np.ndarray:
+    """Histograms [..., bins] summed into the groups that start at bin `edges[i]`: [..., len(edges)]."""
+    return np.add.reduceat(np.asarray(histograms), edges, axis=-1)
+
+
+def equal_share_edges(total, bins: int) -> np.ndarray:
+    """First bins of at most `bins` groups with about equal counts of `total` [bins], none of them empty."""
+    total = np.asarray(total, np.float64)
+    filled = np.flatnonzero(total)
+    if not filled.size:
+        return np.array([0])
+    share = (np.cumsum(total)[filled] - total[filled]) / total.sum()
+    group = np.minimum((share * bins).astype(int), bins - 1)
+    first = filled[np.flatnonzero(np.diff(group, prepend=-1))]
+    first[0] = 0
+    return first
+
+
+def identity(records_digest: str) -> dict:
+    """What a run's numbers depend on beside its settings; runs that differ in it are not compared.
+
+    `code` hashes every Python file of kseg/ and tfrecords/. Called in the run's own process: it asks TensorFlow for
+    the device.
+    """
+    import keras
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    device = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else _processor()
+    return {
+        "code": code_fingerprint(),
+        "records": records_digest,
+        "versions": {
+            "python": ".".join(platform.python_version_tuple()[:2]),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
+        "device": device,
+    }
+
+
+def code_fingerprint() -> str:
+    """sha256 over names and contents of the Python files of kseg/ and tfrecords/."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    digest = hashlib.sha256()
+    for package in ("kseg", "tfrecords"):
+        for path in sorted(glob.glob(os.path.join(root, package, "**", "*.py"), recursive=True)):
+            with open(path, "rb") as file:
+                content = file.read()
+            digest.update(f"{os.path.relpath(path, root)} {len(content)}\n".encode())
+            digest.update(content)
+    return digest.hexdigest()
+
+
+def find(folder: str) -> list[str]:
+    """Paths of the results in a folder, by name."""
+    return sorted(glob.glob(os.path.join(folder, "runs", "*", "result.json")))
+
+
+def save(path: str, result: dict) -> None:
+    """Writes a result whole or not at all."""
+    write_text(path, json.dumps({"format": FORMAT, **result}, sort_keys=True, allow_nan=False) + "\n")
+
+
+def load(path: str) -> dict:
+    """Reads a result.
+
+    Raises:
+      ValueError: if it is no result, or of another format, or its settings are not those it is named after.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            result = json.load(file)
+        known = result["format"] == FORMAT and result["settings"] and result["id"] and result["identity"]
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise ValueError(f"{path}: expected a result of format {FORMAT}; remove it and run the study again.")
+    if not result["id"].endswith("-" + fingerprint(result["settings"])[:8]):
+        raise ValueError(f"{path}: its settings are not those that {result['id']} names; remove it and run it again.")
+    return result
+
+
+def check_comparable(found: list[dict], expected: dict[str, dict]) -> None:
+    """Refuses results that differ in code, records, versions or device, or that are of other settings.
+
+    Args:
+      found: results.
+      expected: the settings of each run of the study, by run id.
+
+    Raises:
+      ValueError: naming two runs and all in which they differ.
+    """
+    for result in found:
+        if result["id"] in expected:
+            continue
+        named = f"{result['arm']}-s{result['seed']}-"
+        same = next((settings for run, settings in expected.items() if run.startswith(named)), None)
+        if same is None:
+            raise ValueError(f"runs/{result['id']} is no run of this study; move it out of the folder.")
+        raise ValueError(
+            f"runs/{result['id']} has other settings than this study's {named[:-1]}: "
+            f"{_differences(result['settings'], same)}; runs that differ are not compared. Move it out of the folder, "
+            "or use the configuration that it was made with."
+        )
+    for result in found[1:]:
+        first, this = found[0]["identity"], result["identity"]
+        if first != this:
+            raise ValueError(
+                f"runs/{found[0]['id']} and runs/{result['id']} differ in {_differences(first, this)}; runs that "
+                "differ are not compared. Run all of them again the same way, or move one kind out of the folder."
+            )
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a file whole or not at all."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _differences(one, other, prefix="") -> str:
+    """ "a.b (1 / 2), c (3 / 4)": the leaves in which two nested dicts differ."""
+    parts = []
+    for key in sorted(one.keys() | other.keys()):
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            parts += [_differences(left, right, f"{prefix}{key}.")]
+        elif left != right:
+            parts.append(f"{prefix}{key} ({_short(left)} / {_short(right)})")
+    return ", ".join(part for part in parts if part)
+
+
+def _short(value):
+    text = str(value)
+    return text[:12] if len(text) == 64 else text
+
+
+def _processor():
+    """The processor's model name where Linux tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"CPU {names[0] if names else platform.machine()}"

@@ -1,0 +1,165 @@
+"""Laws of the study's statistics: hand-worked cases, and coverage on simulated runs with a known difference."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from kseg import statistics
+
+SEQUENCES = np.array(["dusk"] * 62 + ["street"] * 171)  # as long as CamVid's test sequences
+
+
+def test_interval_of_seeds_alone_is_the_t_interval():
+    found = statistics.difference([0.01, 0.02, 0.03])  # mean 0.02, s = 0.01, s / sqrt(3) = 0.00577, t(2) = 4.3027
+    assert found.estimate == pytest.approx(0.02)
+    assert found.se_seeds == pytest.approx(0.01 / 3**0.5)
+    assert found.degrees_of_freedom == pytest.approx(2)
+    assert found.low == pytest.approx(0.02 - 4.30265 * 0.0057735, abs=1e-6)
+    assert found.p == pytest.approx(stats.ttest_1samp([0.01, 0.02, 0.03], 0).pvalue)
+
+
+def test_two_variances_add_and_degrees_of_freedom_are_welch_and_satterthwaites():
+    draws = np.tile([-1.0, 1.0], 500) * np.sqrt(999 / 1000)  # variance exactly 1
+    found = statistics.difference([-1.0, 1.0], draws, 9)  # seeds: s^2 = 2, / 2 = 1
+    assert (found.se_seeds, found.se_frames) == (pytest.approx(1), pytest.approx(1))
+    assert found.standard_error == pytest.approx(2**0.5)
+    assert found.degrees_of_freedom == pytest.approx(2**2 / (1 / 1 + 1 / 9))
+
+
+def test_one_seed_has_an_estimate_and_no_interval():
+    found = statistics.difference([0.03], np.random.default_rng(0).normal(size=100), 9)
+    assert found.estimate == 0.03
+    assert np.isnan([found.low, found.high, found.p, found.se_seeds]).all()
+    assert statistics.verdict(found.estimate, found.low, found.high, 0.01) == "one seed, no interval"
+
+
+def test_no_seed_is_refused():
+    with pytest.raises(ValueError, match="at least one seed"):
+        statistics.difference([])
+
+
+def test_equal_differences_everywhere_give_a_point():
+    found = statistics.difference([0.5, 0.5, 0.5], np.full(10, 0.5), 9)
+    assert (found.low, found.high, found.p) == (0.5, 0.5, 0.0)
+
+
+def test_block_weights_are_runs_of_the_block_length_and_sum_to_the_frames():
+    weights = statistics.block_weights(SEQUENCES, block=20, draws=50, seed=3)
+    assert weights.shape == (50, 233)
+    assert np.allclose(weights[:, :62].sum(1), 62)  # floor(62 / 20) = 3 blocks, 2 drawn
+    assert np.allclose(weights[:, 62:].sum(1), 171)  # 8 blocks, 7 drawn
+    unit = 62 / 40
+    covers = np.rint(weights[:, :62] / unit).astype(int)
+    assert np.allclose(weights[:, :62], covers * unit)
+    starts = np.diff(covers, prepend=0, axis=1).clip(0).sum(1)
+    assert (starts <= 2).all() and (covers.sum(1) == 40).all()
+
+
+def test_blocks_never_cross_a_sequence():
+    weights = statistics.block_weights(np.array(["a"] * 40 + ["b"] * 40), block=20, draws=200)
+    assert np.allclose(weights[:, :40].sum(1), 40) and np.allclose(weights[:, 40:].sum(1), 40)
+
+
+def test_the_same_seed_gives_the_same_blocks_and_short_sequences_are_halved():
+    names = np.array(["a"] * 5 + ["b"])
+    first, again = (statistics.block_weights(names, draws=30, seed=1) for _ in range(2))
+    assert (first == again).all()
+    assert (first[:, 5] == 1).all()  # a single frame cannot be resampled
+    assert set(np.unique(first[:, :5])) <= {0.0, 2.5}  # halves of 2 frames, one drawn
+    assert statistics.block_degrees_of_freedom(names) == 1
+    assert statistics.block_degrees_of_freedom(SEQUENCES) == 9
+
+
+def test_holm_by_hand():
+    # sorted 0.01, 0.02, 0.04 -> 3 x 0.01, max(0.03, 2 x 0.02), max(0.04, 0.04)
+    assert statistics.holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert statistics.holm([0.5, float("nan"), 0.9]).max() == 1
+
+
+@pytest.mark.parametrize("p", [(0.001, 0.02, 0.9), (0.04, 0.04, 0.04), (0.001, 0.002, 0.003), (0.01, 0.03, 0.049)])
+def test_an_interval_at_holms_level_excludes_zero_exactly_where_holm_rejects(p):
+    adjusted, levels = statistics.holm(p), statistics.holm_levels(p)
+    assert [value < 1 - level for value, level in zip(p, levels)] == [value < 0.05 for value in adjusted]
+
+
+def test_verdicts_in_words():
+    assert statistics.verdict(-0.02, -0.03, -0.01, 0.01) == "costs 2.0"
+    assert statistics.verdict(0.02, 0.01, 0.03, 0.01) == "gains 2.0"
+    assert statistics.verdict(-0.001, -0.008, 0.006, 0.01) == "costs at most 0.8"
+    assert statistics.verdict(-0.001, -0.03, 0.028, 0.01) == "undecided (±2.9)"
+    assert statistics.verdict(0.01, -0.002, 0.03, 0.01) == "costs at most 0.2"  # a wide interval, on the good side
+
+
+def test_mean_iou_by_hand_counts_an_abstention_as_a_miss_and_void_truth_not_at_all():
+    # [true, predicted]: class 0: 3 right, 1 as class 1, 1 abstained; class 1: 4 right; void: 9 claimed as class 0.
+    matrix = np.array([[3, 1, 1], [0, 4, 0], [9, 0, 2]])
+    assert statistics.mean_iou(matrix) == pytest.approx((3 / 5 + 4 / 5) / 2)
+    assert np.isnan(statistics.mean_iou(np.array([[0, 0], [5, 5]])))
+    # A class in neither truth nor prediction is left out.
+    assert statistics.mean_iou(np.array([[2, 0, 0], [0, 0, 0], [0, 0, 0]])) == 1
+
+
+def test_mean_iou_is_that_of_the_metrics():
+    metrics = pytest.importorskip("kseg.metrics")
+    matrices = np.random.default_rng(0).integers(0, 50, (20, 5, 5))
+    matrices[:5, 2, :], matrices[:5, :, 2] = 0, 0
+    assert statistics.mean_iou(matrices) == pytest.approx(metrics.mean_iou(matrices))
+
+
+def test_caught_at_reads_the_roc_polygon():
+    void, labelled = [0, 2, 2], [8, 1, 1]  # thresholds: lose 0.1 catch 0.5, lose 0.2 catch 1
+    assert statistics.caught_at(void, labelled, [0.05, 0.1, 0.15, 0.2, 0.5]) == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+    # A bin that holds void alone is a step up at no cost.
+    assert statistics.caught_at([0, 0, 3, 1], [5, 5, 0, 0], [0.001]) == pytest.approx([1])
+    assert np.isnan(statistics.caught_at([0, 0], [1, 1], [0.1])).all()
+
+
+def _correlated(random, simulations, frames, correlation):
+    """Unit-variance series with corr(x_i, x_j) = correlation^|i - j|."""
+    noise = random.normal(size=(simulations, frames))
+    for i in range(1, frames):
+        noise[:, i] = correlation * noise[:, i - 1] + (1 - correlation**2) ** 0.5 * noise[:, i]
+    return noise
+
+
+@pytest.mark.parametrize(
+    "seeds, between_seeds, between_frames, both, correlation",
+    [
+        (6, 0.5, 3.0, 1.0, 0.6),  # test frames matter most
+        (3, 1.0, 1.0, 1.0, 0.6),  # seeds matter most, and there are few
+        (10, 0.3, 3.0, 3.0, 0.0),
+    ],
+)
+def test_intervals_cover_the_true_difference_at_their_nominal_rate(
+    seeds, between_seeds, between_frames, both, correlation
+):
+    # x[s, f] = truth + seed effect + frame effect, correlated over time + noise; the measure is its mean over frames.
+    random, simulations, truth = np.random.default_rng(7), 1000, 1.5
+    frames = [_correlated(random, simulations, count, correlation) for count in (62, 171)]
+    x = truth + between_frames * np.concatenate(frames, 1)[:, None]
+    x = x + between_seeds * random.normal(size=(simulations, seeds, 1))
+    x = x + both * random.normal(size=(simulations, seeds, 233))
+    weights = statistics.block_weights(SEQUENCES, draws=400)
+    draws = x.mean(1) @ weights.T / 233
+    freedom = statistics.block_degrees_of_freedom(SEQUENCES)
+    found = [statistics.difference(x[i].mean(1), draws[i], freedom) for i in range(simulations)]
+    covered = np.mean([entry.low <= truth <= entry.high for entry in found])
+    # Binomial standard error at 1000 simulations: 0.007. Blocks of 20 hold all but a little of the correlation.
+    assert 0.925 <= covered <= 0.98, covered
+    # Either variance alone falls short where both matter.
+    if between_frames > between_seeds:
+        only_seeds = [statistics.difference(x[i].mean(1)) for i in range(simulations)]
+        assert np.mean([entry.low <= truth <= entry.high for entry in only_seeds]) < covered - 0.02
+
+
+def test_ignoring_that_frames_follow_each_other_undercovers():
+    random, simulations = np.random.default_rng(8), 500
+    frames = [_correlated(random, simulations, count, 0.8) for count in (62, 171)]
+    x = np.concatenate(frames, 1)[:, None] + 0.05 * random.normal(size=(simulations, 4, 1))
+    covered = {}
+    for block in (1, 20):
+        draws = x.mean(1) @ statistics.block_weights(SEQUENCES, block, 400).T / 233
+        freedom = statistics.block_degrees_of_freedom(SEQUENCES, block)
+        found = [statistics.difference(x[i].mean(1), draws[i], freedom) for i in range(simulations)]
+        covered[block] = np.mean([entry.low <= 0 <= entry.high for entry in found])
+    assert covered[1] < 0.6 and covered[20] > 0.9, covered
