@@ -1,0 +1,320 @@
+"""A trained run -> a version folder that TF-Serving loads.
+
+The folder holds the SavedModel with the signatures of kseg/signatures.py, warm-up requests and metadata. It is written
+beside its place, checked through TensorFlow's C++ session against Keras, and only then renamed into place, so that a
+server that polls the folder never sees half of one. Batching, precision on other devices and the server's own
+configuration are not this module's business (see deploy/).
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import shutil
+
+import keras
+import numpy as np
+import PIL.Image
+import tensorflow as tf
+
+import kseg
+from kseg import cpp_session, folding, serving, signatures, wire
+
+METADATA = os.path.join("assets.extra", "kseg.json")
+WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
+
+_MEMORY_BUDGET = 4 * 2**30  # bytes of activations that the default of max_pixels allows one request
+_TIE = 1e-4  # logits: closer than this, the order of two classes is arithmetic noise
+_PRECISION_TIE = {"float32": _TIE, "bfloat16": 0.25}
+
+
+def export(run, export_dir, version="1", precision="float32", abstain="", **options):
+    """Exports a run's model (its EMA weights, where it was trained with them).
+
+    Args:
+      run: a workdir, or what evaluate.load_run returned for one.
+      export_dir: folder of versions, TF-Serving's base_path.
+      version: number, or "next" for one more than the highest there.
+      precision: "float32" or "bfloat16".
+      abstain: operating point: "native" | "calibrated"; "" takes the run's config.treatment.abstain.
+      **options: further arguments of `export_model`.
+
+    Returns:
+      Path of the version folder.
+
+    Raises:
+      ValueError, OSError: in one line, when the run is not finished, the version exists, or the check fails.
+    """
+    from kseg import evaluate
+
+    if isinstance(run, (str, os.PathLike)):
+        run = evaluate.load_run(run)
+    calibration = dict(run.calibration) if run.calibration else None
+    abstain = abstain or run.config.treatment.abstain
+    if abstain not in ("native", "calibrated"):
+        raise ValueError(f"abstain={abstain!r}: expected native or calibrated.")
+    if abstain == "calibrated" and calibration is None:
+        raise ValueError(
+            "the run has no calibration.json (it was trained with data.calibration_fraction=0); "
+            "export with --abstain=native."
+        )
+    options.setdefault("warmup_sizes", [tuple(run.config.data.crop_size)])
+    options.setdefault("input_size", tuple(run.config.eval.input_size))
+    return export_model(
+        run.model,
+        run.treatment,
+        run.table,
+        export_dir,
+        threshold=calibration["threshold"] if abstain == "calibrated" else None,
+        calibration=calibration,
+        version=version,
+        precision=precision,
+        **options,
+    )
+
+
+def export_model(
+    model,
+    treatment,
+    table,
+    export_dir,
+    threshold=None,
+    calibration=None,
+    version="1",
+    precision="float32",
+    max_pixels=0,
+    warmup_sizes=((256, 512),),
+    input_size=(0, 0),
+    png_compression=-1,
+):
+    """Exports a model.
+
+    Args:
+      model: functional keras.Model from images 0..255 [N, H, W, 3] to logits [N, H, W, treatment.num_outputs].
+      treatment: treatments.Treatment; decides inside the graph.
+      table: tfrecords.labels.LabelTable of its classes.
+      export_dir: folder of versions.
+      threshold: of the treatment's primary score; None for its native decision.
+      calibration: dict to be shown by `about`, or None.
+      version: number or "next".
+      precision: "float32" or "bfloat16".
+      max_pixels: that a request may have, see signatures.Limits; 0 = what 4 GiB of activations hold, at most 8.4 M.
+      warmup_sizes: (height, width) of requests that the server runs before it serves; () for none.
+      input_size: as config.eval.input_size.
+      png_compression: 0..9 or -1, zlib's level for the answered PNGs.
+
+    Returns:
+      Path of the version folder.
+    """
+    target = _version_folder(export_dir, version)
+    for variable in model.variables:
+        if not np.isfinite(np.asarray(variable, np.float32)).all():
+            raise ValueError(f"weight {variable.path} is not finite; this model cannot be served.")
+    network = folding.fold(model, precision)
+    side = 256
+    bytes_per_pixel = folding.activation_bytes_per_pixel(
+        lambda image: signatures.answer(treatment, threshold, network(image, training=False)), side
+    )
+    default = signatures.Limits()
+    limits = dataclasses.replace(
+        default, max_pixels=max_pixels or min(default.max_pixels, int(_MEMORY_BUDGET / bytes_per_pixel))
+    )
+    about = _about(network, treatment, table, threshold, calibration, precision, limits, bytes_per_pixel)
+    about_json = json.dumps(about, allow_nan=False, separators=(",", ":"))
+    served = signatures.build(network, treatment, threshold, limits, about_json, png_compression)
+
+    temporary = os.path.join(os.path.dirname(target), f".writing-{os.path.basename(target)}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        _write_saved_model(temporary, network, served)
+        os.makedirs(os.path.join(temporary, "assets.extra"))
+        requests = list(_warmup_requests(served, warmup_sizes, limits))
+        with tf.io.TFRecordWriter(os.path.join(temporary, WARMUP)) as writer:
+            for request in requests:
+                log = wire.PredictionLog()
+                log.predict_log.request.CopyFrom(request)
+                writer.write(log.SerializeToString())
+        check(temporary, network, treatment, threshold, about_json, _PRECISION_TIE[precision])
+        about["files"] = _digests(temporary)
+        with open(os.path.join(temporary, METADATA), "w") as file:
+            json.dump(about, file, indent=1, allow_nan=False)
+            file.write("\n")
+        _sync(temporary)
+        if os.path.exists(target):
+            raise FileExistsError(f"{target} appeared while it was being written; export under another --version.")
+        os.rename(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def check(folder, network, treatment, threshold, about_json, tie=_TIE):
+    """Holds the SavedModel, run by TensorFlow's C++ session, against Keras on the same network.
+
+    Args:
+      folder: with saved_model.pb.
+      network: the keras.Model that was exported.
+      treatment, threshold, about_json: as exported.
+      tie: two logits closer than this may swap places.
+
+    Raises:
+      ValueError: if any pixel differs beyond ties, an answer differs between signatures, or a request fails.
+    """
+    image = _picture(45, 70)
+    reference = tf.function(lambda x: network(x, training=False), autograph=False)
+    logits = reference(image[None].astype(np.float32))
+    expected = {name: x.numpy() for name, x in signatures.answer(treatment, threshold, logits).items()}
+    png = _encode(image, "PNG")
+    try:
+        with cpp_session.CppSession(folder) as session:
+            pixels = session.run(serving.TENSOR, image=image[None])
+            detail = session.run(serving.DETAIL, image_bytes=[png])
+            masks = session.run(serving.SERVING_DEFAULT, image_bytes=[png, _encode(_picture(1, 1), "PNG"), png])
+            about = session.run(serving.ABOUT, query=[b"", b""])
+    except cpp_session.SessionError as error:
+        raise ValueError(f"TensorFlow's C++ session refuses the export: {error}") from None
+    clear = ~_near_tie(treatment, threshold, logits.numpy(), tie)
+    for name in ("mask", "class"):
+        wrong = int(np.sum((pixels[name] != expected[name]) & clear))
+        if wrong:
+            raise ValueError(f"the exported `{name}` differs from Keras' in {wrong} of {clear.size} pixels.")
+    served = {name: _decode(detail[f"{name}_png_bytes"][0]) for name in ("mask", "class", "void_score")}
+    for name, array in served.items():
+        if not np.array_equal(array, pixels[name][0]):
+            raise ValueError(f"`{name}` differs between the signatures `detail` and `tensor`.")
+    abstains = pixels["void_score"] >= 128
+    if not np.array_equal(pixels["mask"], np.where(abstains, treatment.num_classes, pixels["class"])):
+        raise ValueError("the mask is not the class map with the abstentions of void_score >= 128.")
+    first, single, second = masks["mask_png_bytes"]
+    if first != detail["mask_png_bytes"][0] or second != first or _decode(single).shape != (1, 1):
+        raise ValueError("images of different sizes in one request change each other's masks.")
+    if list(about["about_json"]) != [about_json.encode()] * 2:
+        raise ValueError("`about` does not answer what was exported.")
+
+
+def _about(network, treatment, table, threshold, calibration, precision, limits, bytes_per_pixel):
+    """What a client needs to read the answers; also the metadata file."""
+    k = treatment.num_classes
+    if table.num_classes != k:
+        raise ValueError(f"the label table {table.name} has {table.num_classes} classes, the model {k}.")
+    abstain_id = min((label.id for label in table.void_labels), default=255)
+    ids = [int(number) for number in table.official_ids(abstain=abstain_id)]
+    digest = hashlib.sha256()
+    for variable in network.variables:
+        digest.update(np.asarray(variable, np.float32).tobytes())
+    return {
+        "kseg": kseg.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "num_classes": k,
+        "abstain_index": k,  # in masks; class indices are 0..K-1
+        "official_ids": ids,  # of class 0..K-1, then of "abstain"
+        "classes": [
+            {"name": name, "color": [int(v) for v in color], "id": ids[i]}
+            for i, (name, color) in enumerate(zip(table.class_names, table.class_colors))
+        ],
+        "table": table.to_json(),
+        "treatment": treatment.name,
+        "operating_point": "native" if threshold is None else "calibrated",
+        "score_map": signatures.score_map(treatment, threshold).to_json(),
+        "calibration": calibration,
+        "precision": precision,
+        "parameters": int(network.count_params()),
+        "weights_sha256": digest.hexdigest(),
+        "limits": dataclasses.asdict(limits),
+        "activation_bytes_per_pixel": round(bytes_per_pixel, 1),
+    }
+
+
+def _write_saved_model(folder, network, served):
+    # Tracking a Keras layer stores every weight twice; saving one without ExportArchive leaves variables that the C++
+    # loader cannot find. The variables' TensorFlow values as a collection give one copy that it finds.
+    archive = keras.export.ExportArchive()
+    archive.add_variable_collection("weights", [variable.value for variable in network.variables])
+    for name, (function, input_signature) in served.items():
+        archive.add_endpoint(name, function, input_signature=input_signature)
+    archive.write_out(folder, verbose=False)
+
+
+def _warmup_requests(served, sizes, limits):
+    """A PredictRequest for each signature at each size; encoded images as PNG and as JPEG."""
+    for height, width in sizes:
+        if height * width > limits.max_pixels:
+            raise ValueError(
+                f"warm-up size {height}x{width} is beyond max_pixels={limits.max_pixels}; "
+                "export with a larger --max_pixels or other --warmup_sizes."
+            )
+    for name, (_, (spec, *_)) in served.items():
+        if name == serving.ABOUT:
+            yield wire.predict_request(name, {spec.name: [b""]})
+            continue
+        for height, width in sizes:
+            image = _picture(height, width)
+            if name == serving.TENSOR:
+                yield wire.predict_request(name, {spec.name: image[None]})
+            else:
+                yield wire.predict_request(name, {spec.name: [_encode(image, "PNG")]})
+                yield wire.predict_request(name, {spec.name: [_encode(image, "JPEG")]})
+
+
+def _version_folder(export_dir, version):
+    os.makedirs(export_dir, exist_ok=True)
+    present = [int(name) for name in os.listdir(export_dir) if name.isdigit()]
+    if version == "next":
+        version = max(present, default=0) + 1
+    elif not str(version).isdigit() or int(version) < 1:
+        raise ValueError(f"version={version}: expected a number from 1, or next.")
+    if int(version) in present:
+        raise FileExistsError(
+            f"{os.path.join(export_dir, str(version))} exists; export as --version=next (the highest there is "
+            f"{max(present)}) or remove it."
+        )
+    return os.path.join(export_dir, str(int(version)))
+
+
+def _near_tie(treatment, threshold, logits, tie):
+    """bool [N, H, W]: pixels whose answer may change when every logit moves by up to `tie`."""
+    classes = np.sort(logits[..., : treatment.num_classes], -1)
+    near = classes[..., -1] - classes[..., -2] < tie if classes.shape[-1] > 1 else np.zeros(logits.shape[:-1], bool)
+    mapping = signatures.score_map(treatment, threshold)
+    if mapping.threshold is not None:
+        score = treatment.scores[mapping.score](logits).numpy()
+        near |= np.abs(score - mapping.threshold) < tie * logits.shape[-1]
+    return near
+
+
+def _digests(folder):
+    digests = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(root, name)
+            with open(path, "rb") as file:
+                digests[os.path.relpath(path, folder)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return dict(sorted(digests.items()))
+
+
+def _sync(folder):
+    """Forces the files to disk, so that the rename cannot come before them."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(root, name), "rb") as file:
+                os.fsync(file.fileno())
+
+
+def _picture(height, width):
+    """A seeded picture, smooth with a little noise: uint8 [height, width, 3]."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / 17 + y / 29 + phase) * 80 + 110 for phase in (0, 2, 4)]
+    noise = np.random.default_rng(0).integers(0, 40, (height, width, 3))
+    return np.clip(np.stack(waves, -1) + noise, 0, 255).astype(np.uint8)
+
+
+def _encode(image, image_format):
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(image).save(buffer, image_format)
+    return buffer.getvalue()
+
+
+def _decode(png):
+    return np.asarray(PIL.Image.open(io.BytesIO(png)))
