@@ -187,7 +187,8 @@ def _check_same(old, plans, unannotated_ids, run) -> None:
             checks += [(build.compare, job, shard) for job, shard in zip(jobs, split.shards)]
             continue
         raise ValueError(f"{old.records_dir}: split {name} {reason}; --overwrite replaces the folder")
-    for (_, job, _), reason in zip(checks, run("verify", checks)):
+    total = sum(len(job.pairs) for _, job, _ in checks)
+    for (_, job, _), reason in zip(checks, run("verify", checks, total)):
         if reason:
             raise ValueError(f"{old.records_dir}: {job.file} is not what converting gives: {reason}; use --overwrite")
 
@@ -201,7 +202,9 @@ def _build_and_move(folder, plans, old, table, image_format, quality, unannotate
         moving = False
         try:
             _drop_leftovers(folder, {job.file for job in jobs})
-            notes = dict(zip((job.file for job in jobs), run("convert", [(build.build, job) for job in jobs])))
+            total = sum(len(job.pairs) for job in jobs)
+            results = run("convert", [(build.build, job) for job in jobs], total)
+            notes = dict(zip((job.file for job in jobs), results))
             splits = list(old.splits.values()) if old is not None else []
             for name, split_jobs in plans.items():
                 has_labels = split_jobs[0].pairs[0].label_path is not None

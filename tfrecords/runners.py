@@ -26,10 +26,11 @@ class WorkerLostError(OSError):
 
 
 def get(name: str, num_workers: int, beam_options: tuple[str, ...], progress: bool):
-    """The runner "local" or "beam": run(title, calls) -> list of results.
+    """The runner "local" or "beam": run(title, calls, total) -> list of results.
 
-    `calls` are tuples (function, job, *arguments) for functions of build.py, called as
-    function(job, *arguments, count), `count` moving the progress bar by one example.
+    `calls` are tuples (function, *arguments), called as function(*arguments, count); the function calls `count` once
+    per example, `total` times over all calls, which moves the progress bar. Beam runs build.build; whatever else is
+    called (checks that write nothing) runs locally.
 
     Raises:
         ValueError: unknown name, negative number of workers, Beam not installed.
@@ -37,7 +38,7 @@ def get(name: str, num_workers: int, beam_options: tuple[str, ...], progress: bo
     if num_workers < 0:
         raise ValueError(f"num_workers is {num_workers}; expected 0 (all cores) or more")
     if name == "local":
-        return lambda title, calls: _run_local(title, calls, num_workers, progress)
+        return lambda title, calls, total: _run_local(title, calls, total, num_workers, progress)
     if name == "beam":
         try:
             from tfrecords import beam_runner
@@ -64,9 +65,8 @@ def lock(folder: str | os.PathLike):
         os.close(descriptor)
 
 
-def _run_local(title, calls, num_workers, progress) -> list:
+def _run_local(title, calls, total, num_workers, progress) -> list:
     workers = min(num_workers or len(os.sched_getaffinity(0)), len(calls))
-    total = sum(len(call[1].pairs) for call in calls)
     with tqdm.tqdm(total=total, desc=title, unit="image", disable=not progress or not calls) as bar:
         if workers <= 1:
             return [function(*arguments, bar.update) for function, *arguments in calls]
