@@ -1,4 +1,4 @@
-"""Random crops, flips, turns, colours and mixes of (image, target) pairs, from uniform numbers that the caller draws.
+"""Random crops, flips, turns and colours of (image, target) pairs, from uniform numbers that the caller draws.
 
 The geometry of an example is a `Window`, decided from the image's size alone, before a pixel is decoded. Image and
 target are then cut by the same window: the image bilinearly, the target by the nearest pixel, both with half-pixel
@@ -113,7 +113,7 @@ def crop_target(labels, window: Window, crop_size):
 
     Args:
       labels: uint8 [H, W], the whole map.
-      window: what to cut; its angle is ignored, see `turn`.
+      window: what to cut; its angle is ignored, see `turn_target`.
       crop_size: (height, width), Python ints.
 
     Returns: uint8 [height, width].
@@ -132,7 +132,7 @@ def crop_image(pixels, window: Window, crop_size, matrix=None, offset=0.0, antia
 
     Args:
       pixels: uint8 [height, width, 3], the window's part of the source.
-      window: the window it was cut by; its angle is ignored, see `turn`.
+      window: the window it was cut by; its angle is ignored, see `turn_image`.
       crop_size: (height, width), Python ints.
       matrix, offset: from `colour_matrix`.
       antialias: average over the source pixels that a pixel covers when the image shrinks to less than half its size
@@ -159,44 +159,30 @@ def crop_image(pixels, window: Window, crop_size, matrix=None, offset=0.0, antia
     return tf.ensure_shape(crop, (*crop_size, 3))
 
 
-def turn(pixels, labels, window: Window, box, crop_size, matrix=None, offset=0.0):
-    """Image and target cut by a window with its angle: scale, turn, mirroring and padding in one interpolation.
+def turn_target(labels, window: Window, box, crop_size):
+    """As `crop_target`, for a window with an angle.
 
     Args:
-      pixels: uint8 [h, w, 3], the source inside `box`, or None.
-      labels: uint8 [H, W], the whole label map.
+      labels: uint8 [H, W], the whole map.
       window, crop_size: as elsewhere.
       box: (top, left, height, width) from `source_box`.
-      matrix, offset: from `colour_matrix`.
-
-    Returns: (uint8 [height, width, 3] or None, uint8 [height, width]). A pixel whose nearest source pixel is outside
-      the image is invented: 255, and mid grey.
     """
-    top, left, height, width = box
-    affine = _affine(window)
-    # The op counts pixels from the centre of the first one, and the box's corner is the origin.
-    corner = tf.cast(tf.stack([left, top]), tf.float32)
-    shift = affine[:, 2] + tf.linalg.matvec(affine[:, :2], [0.5, 0.5]) - corner - 0.5
-    transform = tf.concat([tf.reshape(tf.concat([affine[:, :2], shift[:, tf.newaxis]], 1), [6]), [0.0, 0.0]], 0)
+    labels = tf.slice(labels, box[:2], box[2:])[..., tf.newaxis]
+    return _project(labels, window, box, crop_size, "NEAREST", PADDING)[..., 0]
 
-    def apply(source, interpolation, fill):
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=source[tf.newaxis],
-            transforms=transform[tf.newaxis],
-            output_shape=crop_size,
-            fill_value=float(fill),
-            interpolation=interpolation,
-            fill_mode="CONSTANT",
-        )[0]
 
-    labels = tf.slice(labels, [top, left], [height, width])
-    moved = apply(tf.stack([labels, tf.ones_like(labels)], -1), "NEAREST", 0)
-    inside = moved[..., 1] == 1
-    target = tf.where(inside, moved[..., 0], tf.constant(PADDING, tf.uint8))
-    if pixels is None:
-        return None, target
-    image = _to_uint8(apply(_to_float(pixels, matrix, offset), "BILINEAR", GREY), matrix)
-    return tf.where(inside[..., tf.newaxis], image, tf.constant(GREY, tf.uint8)), target
+def turn_image(pixels, window: Window, box, crop_size, matrix=None, offset=0.0):
+    """As `crop_image`, for a window with an angle: scale, turn and mirroring in one bilinear interpolation.
+
+    Grey where the nearest source pixel is outside the image, as the target is 255 there.
+
+    Args:
+      pixels: uint8 [h, w, 3], the source inside `box`.
+      window, box, crop_size, matrix, offset: as elsewhere.
+    """
+    image = _project(_to_float(pixels, matrix, offset), window, box, crop_size, "BILINEAR", GREY)
+    inside = _project(tf.ones_like(pixels[..., :1]), window, box, crop_size, "NEAREST", 0)
+    return tf.where(inside == 1, _to_uint8(image, matrix), tf.constant(GREY, tf.uint8))
 
 
 def colour_matrix(uniforms, brightness, contrast, saturation, hue):
@@ -237,40 +223,6 @@ def largest_class_share(target, num_classes: int):
     counts = tf.cast(counts[:num_classes], tf.float32)
     total = tf.reduce_sum(counts)
     return tf.where(total > 0, tf.reduce_max(counts) / tf.maximum(total, 1.0), 1.0)
-
-
-def cutmix(uniforms, image, target, other_image, other_target):
-    """A random rectangle of another crop, in its place: its area share is uniform in [0, 1], its shape the crop's own.
-
-    Source: Yun et al. 2019, "CutMix", section 3.1 with alpha = 1; for segmentation French et al. 2020. Padding of the
-    other crop comes along as padding.
-    """
-    size = tf.cast(tf.shape(target), tf.float32)
-    side = tf.sqrt(uniforms[0]) * size
-    start = uniforms[1:3] * (size - side)
-    low, high = tf.cast(start, tf.int32), tf.cast(start + side, tf.int32)
-    rows, columns = tf.range(tf.shape(target)[0]), tf.range(tf.shape(target)[1])
-    inside = ((rows >= low[0]) & (rows < high[0]))[:, tf.newaxis] & (columns >= low[1]) & (columns < high[1])
-    return _paste(inside, image, target, other_image, other_target)
-
-
-def copy_paste(uniforms, image, target, other_image, other_target, num_classes: int):
-    """The pixels of half of another crop's classes (a random half, rounded up), pasted in their places.
-
-    Only classes are pasted, never void or padding, so the picture is the same under every encoding.
-
-    Args:
-      uniforms: float32 [num_classes] in [0, 1): the classes present with the smallest numbers are taken.
-
-    Source: Ghiasi et al. 2021, "Simple Copy-Paste", with the choice by class of Olsson et al. 2021, "ClassMix".
-    """
-    counts = tf.math.bincount(tf.cast(tf.reshape(other_target, [-1]), tf.int32), minlength=256, maxlength=256)
-    present = counts[:num_classes] > 0
-    rank = tf.argsort(tf.argsort(tf.where(present, uniforms, 2.0)))
-    taken = present & (rank < (tf.reduce_sum(tf.cast(present, tf.int32)) + 1) // 2)
-    taken = tf.concat([taken, tf.zeros([256 - num_classes], tf.bool)], 0)
-    inside = tf.gather(taken, tf.cast(other_target, tf.int32))
-    return _paste(inside, image, target, other_image, other_target)
 
 
 def _draw_axis(uniform, size, crop: int, scale):
@@ -317,6 +269,23 @@ def _affine(window: Window):
     return tf.concat([linear, (centre - tf.linalg.matvec(linear, out_centre))[:, tf.newaxis]], 1)
 
 
+def _project(source, window: Window, box, crop_size, interpolation, fill):
+    """The crop from the source inside `box`, `fill` where that has no pixel: [height, width, channels]."""
+    affine = _affine(window)
+    # The op counts from the centre of the first pixel, and its origin is the corner of the box.
+    corner = tf.cast(tf.stack([box[1], box[0]]), tf.float32)
+    shift = affine[:, 2] + tf.linalg.matvec(affine[:, :2], [0.5, 0.5]) - corner - 0.5
+    rows = tf.concat([affine[:, :2], shift[:, tf.newaxis]], 1)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=source[tf.newaxis],
+        transforms=tf.concat([tf.reshape(rows, [1, 6]), tf.zeros([1, 2])], 1),
+        output_shape=crop_size,
+        fill_value=float(fill),
+        interpolation=interpolation,
+        fill_mode="CONSTANT",
+    )[0]
+
+
 def _to_float(pixels, matrix, offset):
     """uint8 -> float32, the colour offset included, where there is a matrix, such that x @ matrix adds `offset`."""
     if matrix is None:
@@ -336,7 +305,3 @@ def _to_uint8(image, matrix):
         input=image, min_range=0.0, max_range=255.0, T=tf.quint8, mode="MIN_COMBINED"
     ).output
     return tf.bitcast(rounded, tf.uint8)
-
-
-def _paste(inside, image, target, other_image, other_target):
-    return tf.where(inside[..., tf.newaxis], other_image, image), tf.where(inside, other_target, target)

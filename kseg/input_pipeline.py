@@ -19,12 +19,11 @@ import numpy as np
 import tensorflow as tf
 
 import tfrecords
-from kseg import addons, augment
+from kseg import addons, augment, mixing, reading
 
 _GAP = 0.05  # share of a sequence between its training frames and its calibration frames, used for neither
 _MIN_SEQUENCES = 4  # from this number of sequences on, whole ones are held out
 _CROP_TRIES = 10  # with augment.cat_max_ratio; the last crop is taken as it is
-_READ_BUFFER = 256 * 1024  # bytes; few requests per record on a network file system, little waste on a disk
 # Seeds: a crop has the number of its example; what is mixed into it, and how, have numbers beyond all examples.
 _SHUFFLE, _MIX, _CLASSES, _PARTNER, _SECOND_PARTNER, _ADDONS = -1, 1 << 40, 2 << 40, 3 << 40, 4 << 40, 5 << 40
 
@@ -122,7 +121,8 @@ def train_dataset(
             f"split {split!r} of {manifest.records_dir} has {len(indices)} images to train on and "
             f"{'' if manifest.split(split).has_labels else 'no '}labels; training needs both."
         )
-    load = _example_function(config, manifest, encoding, indices)
+    # AutoGraph has nothing to convert here, and takes seconds to find out.
+    load = tf.autograph.experimental.do_not_convert(_example_function(config, manifest, encoding, indices))
     local = batch_size // num_input_pipelines
     examples = _example_numbers(config.train.seed, len(indices), start_step * batch_size)
     if num_input_pipelines > 1:
@@ -149,12 +149,13 @@ def eval_dataset(manifest, split: str, indices=None) -> tf.data.Dataset:
     """
     count = len(manifest.index(split)[3])
     indices = np.arange(count) if indices is None else np.asarray(indices)
-    read, image_format, has_labels = _reader(manifest, split), manifest.image_format, manifest.split(split).has_labels
+    read, image_format = reading.reader(manifest, split), manifest.image_format
+    has_labels = manifest.split(split).has_labels
 
     def load(index):
         example = tfrecords.parse(read(index))
-        image = _decode_image(example, image_format)
-        ids = _decode_labels(example, "ids_png") if has_labels else tf.zeros([0, 0], tf.uint8)
+        image = reading.decode_image(example, image_format)
+        ids = reading.decode_labels(example, "ids_png") if has_labels else tf.zeros([0, 0], tf.uint8)
         return {"image": image, "ids": ids, "image_id": example["image_id"]}
 
     images = tf.data.Dataset.from_tensor_slices(indices.astype(np.int64))
@@ -204,33 +205,11 @@ def _seed(seed: int, epoch, example):
     return tf.stack([tf.constant(seed << 32, tf.int64) + epoch, tf.cast(example, tf.int64)])
 
 
-def _reader(manifest, split: str, cache: bool = False):
-    """A function from a position in manifest.index(split) to the serialized example, made of TensorFlow ops."""
-    files, file_of, offsets, _ = manifest.index(split)
-    files, file_of, offsets = tf.constant(files), tf.constant(file_of), tf.constant(offsets, tf.int64)
-
-    def read(index):
-        dataset = tf.raw_ops.TFRecordDatasetV2(
-            filenames=[files[file_of[index]]],
-            compression_type="",
-            buffer_size=tf.constant(_READ_BUFFER, tf.int64),
-            byte_offsets=[offsets[index]],
-        )
-        records = tf.data.experimental.from_variant(dataset, tf.TensorSpec([], tf.string))
-        return records.take(1).get_single_element()
-
-    if not cache:
-        return read
-    # Held as one tensor of strings outside the graph; all of them are read here, once, in record order.
-    records = tf.stack(list(tf.data.Dataset.range(len(offsets)).map(read)))
-    return lambda index: records[index]
-
-
 def _example_function(config, manifest, encoding: str, indices):
     """A function (epoch, place) -> {"image", "target"}: an example's crop and what is mixed into it."""
     options, seed = config.augment, config.train.seed
     split = manifest.split(config.data.train_split)
-    read = _reader(manifest, split.name, config.data.cache)
+    read = reading.reader(manifest, split.name, config.data.cache)
     table = split.table.select(config.data.seen_void_ids, config.data.unseen_void_ids)
     labels_key, lookup = _label_source(split.table, table, encoding)
     indices = tf.constant(indices)
@@ -250,7 +229,7 @@ def _example_function(config, manifest, encoding: str, indices):
             def mixed(image=image, target=target):
                 partner = tf.cast(uniforms[_CUTMIX_PARTNER] * len(indices), tf.int64)
                 other = crop(partner, epoch, place + _PARTNER)
-                return augment.cutmix(uniforms[_CUTMIX_SHAPE], image, target, *other)
+                return mixing.cutmix(uniforms[_CUTMIX_SHAPE], image, target, *other)
 
             image, target = _sometimes(uniforms[_CUTMIX], options.cutmix_probability, mixed, (image, target))
         if options.copy_paste_probability:
@@ -259,7 +238,7 @@ def _example_function(config, manifest, encoding: str, indices):
                 partner = tf.cast(uniforms[_PASTE_PARTNER] * len(indices), tf.int64)
                 other = crop(partner, epoch, place + _SECOND_PARTNER)
                 classes = _uniforms(_seed(seed, epoch, place + _CLASSES), table.num_classes)
-                return augment.copy_paste(classes, image, target, *other, table.num_classes)
+                return mixing.copy_paste(classes, image, target, *other, table.num_classes)
 
             image, target = _sometimes(uniforms[_PASTE], options.copy_paste_probability, pasted, (image, target))
         return {"image": image, "target": target}
@@ -289,7 +268,7 @@ def _crop(example, seed, config, image_format, labels_key, lookup, num_classes):
     balanced, rotated = options.cat_max_ratio < 1, options.rotate_degrees > 0
     tries = _CROP_TRIES if balanced else 1
     uniforms = _uniforms(seed, _PLACES + 2 * tries)
-    labels = _decode_labels(example, labels_key)
+    labels = reading.decode_labels(example, labels_key)
     size = tf.shape(labels)
 
     def draw(attempt):
@@ -300,7 +279,7 @@ def _crop(example, seed, config, image_format, labels_key, lookup, num_classes):
         )
         box = augment.source_box(window, size, crop_size, rotated)
         if rotated:
-            target = augment.turn(None, labels, window, box, crop_size)[1]
+            target = augment.turn_target(labels, window, box, crop_size)
         else:
             target = augment.crop_target(labels, window, crop_size)
         if lookup is not None:
@@ -319,52 +298,12 @@ def _crop(example, seed, config, image_format, labels_key, lookup, num_classes):
 
         _, window, box, target = tf.while_loop(one_class_fills_it, again, [0, window, box, target])
 
-    pixels = _decode_box(example, image_format, size, box)
+    pixels = reading.decode_box(example, image_format, size, box)
     colours = [options.brightness, options.contrast, options.saturation, options.hue]
     matrix, offset = augment.colour_matrix(uniforms[_COLOURS], *colours)
     if rotated:
-        image = augment.turn(pixels, labels, window, box, crop_size, matrix, offset)[0]
+        image = augment.turn_image(pixels, window, box, crop_size, matrix, offset)
     else:
         antialias = options.scale_min < 0.5
         image = augment.crop_image(pixels, window, crop_size, matrix, offset, antialias)
     return image, target
-
-
-def _decode_labels(example, key):
-    """uint8 [H, W]; refuses a map of another size than the record states for its image."""
-    labels = tf.io.decode_png(example[key], channels=1)[..., 0]
-    _check_size("label map", example, tf.shape(labels))
-    return labels
-
-
-def _decode_image(example, image_format):
-    """uint8 [H, W, 3]. JPEG by the accurate transform: libjpeg's and everybody's default, but not TensorFlow's."""
-    if image_format == "jpeg":
-        image = tf.io.decode_jpeg(example["image_encoded"], channels=3, dct_method="INTEGER_ACCURATE")
-    else:
-        image = tf.io.decode_png(example["image_encoded"], channels=3)
-    _check_size("image", example, tf.shape(image)[:2])
-    return image
-
-
-def _decode_box(example, image_format, size, box):
-    """The pixels of `box` (top, left, height, width), bit by bit as in the whole image: uint8 [height, width, 3]."""
-    top, left, height, width = box
-    if image_format != "jpeg":
-        return tf.slice(_decode_image(example, image_format), [top, left, 0], [height, width, 3])
-    encoded = example["image_encoded"]
-    _check_size("image", example, tf.image.extract_jpeg_shape(encoded)[:2])
-    # Two pixels more on each side: the chroma of an edge pixel is interpolated from its neighbours.
-    start = tf.maximum(tf.stack([top, left]) - 2, 0)
-    end = tf.minimum(tf.stack([top + height, left + width]) + 2, size)
-    larger = tf.image.decode_and_crop_jpeg(
-        encoded, tf.concat([start, end - start], 0), channels=3, dct_method="INTEGER_ACCURATE"
-    )
-    return tf.slice(larger, [top - start[0], left - start[1], 0], [height, width, 3])
-
-
-def _check_size(what: str, example, size):
-    stated = tf.stack([example["height"], example["width"]])
-    wrong = tf.reduce_any(tf.cast(size, tf.int64) != stated)
-    name = example["image_id"]
-    tf.debugging.Assert(~wrong, [f"height and width of this record's {what}, and as stated:", name, size, stated])
