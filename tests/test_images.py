@@ -1,0 +1,150 @@
+"""Integrity checks of PNG and JPEG bytes, and label maps to PNG and back."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tiny_folders
+from hypothesis import given, settings
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from tfrecords import images
+
+
+def _encode(array, format="PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+PNG = _encode(tiny_folders.image(0, 9, 7))
+JPEG = _encode(tiny_folders.image(0, 9, 7), "JPEG")
+PROGRESSIVE = _encode(tiny_folders.image(0, 40, 50), "JPEG", progressive=True, restart_marker_blocks=2)
+
+
+def _png_of(width, height, depth=8, color=2) -> bytes:
+    """A PNG whose header and checksums are right and whose pixels are not there."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)), (b"IDAT", b""), (b"IEND", b"")]
+    body = b"".join(struct.pack(">I", len(p)) + k + p + struct.pack(">I", zlib.crc32(k + p)) for k, p in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize(
+    "data, expected",
+    [
+        (PNG, images.Header("png", 9, 7, 8, "RGB")),
+        (JPEG, images.Header("jpeg", 9, 7, 8, "RGB")),
+        (PROGRESSIVE, images.Header("jpeg", 40, 50, 8, "RGB")),
+        (_encode(np.zeros((3, 4), np.uint8)), images.Header("png", 3, 4, 8, "grey")),
+        (_encode(np.zeros((3, 4), np.uint8), "JPEG"), images.Header("jpeg", 3, 4, 8, "grey")),
+        (_encode(np.zeros((3, 4), np.uint16)), images.Header("png", 3, 4, 16, "grey")),
+        (_encode(np.zeros((3, 4, 4), np.uint8)), images.Header("png", 3, 4, 8, "RGB with alpha")),
+    ],
+)
+def test_a_whole_picture_passes_and_its_header_is_read(data, expected):
+    assert images.check(data, "x") == expected
+
+
+@pytest.mark.parametrize("data", [PNG, JPEG, PROGRESSIVE])
+def test_every_truncation_is_found(data):
+    for length in range(len(data)):
+        with pytest.raises(ValueError, match="my file"):
+            images.check(data[:length], "my file")
+
+
+def test_every_flipped_bit_of_a_png_is_found():
+    for position in range(len(PNG)):
+        for bit in range(8):
+            damaged = bytearray(PNG)
+            damaged[position] ^= 1 << bit
+            with pytest.raises(ValueError):
+                images.check(bytes(damaged), "x")
+
+
+@pytest.mark.parametrize("data", [PNG, JPEG])
+def test_bytes_after_the_end_are_refused(data):
+    with pytest.raises(ValueError, match="3 bytes after"):
+        images.check(data + b"abc", "x")
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (b"", "is empty"),
+        (b"GIF89a...........", "neither PNG nor JPEG"),
+        (_png_of(60000, 60000), "60000x60000"),
+        (_png_of(0, 5), "5x0"),
+        (_png_of(5, 5, depth=3), "bit depth 3"),
+        (PNG[:8] + PNG[33:], "header chunk, as its first"),
+        (PNG[:33] + PNG[8:33] + PNG[33:], "header chunk, as its first"),
+        (PNG[:33] + PNG[-12:], "no pixel data"),
+        (b"\xff\xd8\xff\xd9", "frame header or pixel data"),
+        (JPEG[:2] + JPEG[2:].replace(b"\xff\xc0", b"\xff\xc3", 1), "SOF3"),
+        (_encode(np.zeros((3, 4, 4), np.uint8)[..., :4], "PNG")[:20] + b"\xff" * 40, "truncated or damaged|wrong CRC"),
+    ],
+)
+def test_what_is_not_a_usable_picture_is_refused_in_one_line(data, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        images.check(data, "x")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_four_channel_jpeg_is_refused():
+    buffer = io.BytesIO()
+    Image.new("CMYK", (4, 4)).save(buffer, "JPEG")
+    with pytest.raises(ValueError, match="4 channels"):
+        images.check(buffer.getvalue(), "x")
+
+
+def test_pixels_that_cannot_be_decoded_are_found_by_full_decoding_alone():
+    data = _png_of(5, 5)
+    images.check(data, "x")
+    with pytest.raises(ValueError, match="x cannot be decoded"):
+        images.decode_fully(data, "x")
+    assert (images.decode_fully(PNG, "x") == tiny_folders.image(0, 9, 7)).all()
+
+
+@settings(deadline=None)
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_a_label_map_survives_png_and_pillow_reads_it_alike(label_map):
+    data = images.encode_map(label_map)
+    assert (images.decode_map(data, "x") == label_map).all()
+    assert (np.asarray(Image.open(io.BytesIO(data))) == label_map).all()
+    assert images.check(data, "x") == images.Header("png", *label_map.shape, 8, "grey")
+
+
+def test_tensorflow_reads_an_encoded_label_map_alike():
+    import tensorflow as tf
+
+    label_map = tiny_folders.label_map(3, height=33, width=65)
+    decoded = tf.io.decode_png(images.encode_map(label_map), channels=1)
+    assert (decoded[..., 0].numpy() == label_map).all()
+
+
+def test_a_palette_is_read_as_indices_not_as_colours():
+    label_map = tiny_folders.label_map(4, ids=range(8))
+    picture = Image.fromarray(label_map, "P")
+    picture.putpalette([v for i in range(8) for v in (255 - i, i, 7)])
+    for bits in (4, 8):
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", bits=bits)
+        assert (images.decode_map(buffer.getvalue(), "x") == label_map).all()
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (PNG, "ids, not colours"),
+        (JPEG, "label maps must be PNG"),
+        (_encode(np.zeros((3, 4), np.uint16)), "16 bits"),
+        (_encode(np.zeros((3, 4), bool)), "1 bits"),
+        (_encode(np.zeros((3, 4, 4), np.uint8)), "RGB with alpha"),
+        (_png_of(5, 5, color=0), "cannot be decoded"),
+    ],
+)
+def test_what_is_not_a_label_map_is_refused(data, words):
+    with pytest.raises(ValueError, match=words):
+        images.decode_map(data, "x")
