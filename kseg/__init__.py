@@ -13,10 +13,11 @@ __version__ = "0.1.0"
 def load_tensorflow_quietly():
     """Imports TensorFlow with its notices about drivers and instruction sets kept off stderr.
 
-    They are written before any log level applies, a dozen lines a process. They are shown after all where they matter:
-    if the import fails, or if the machine has an NVIDIA device that TensorFlow does not see.
+    They are written before any log level applies, a dozen lines a process. What fails is raised, so the rest of
+    TensorFlow's log is off too, unless TF_CPP_MIN_LOG_LEVEL says otherwise. The notices are shown after all where they
+    matter: if the import fails, or if the machine has an NVIDIA device that TensorFlow does not see.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as notices:
@@ -25,6 +26,7 @@ def load_tensorflow_quietly():
         try:
             import tensorflow as tf
 
+            tf.get_logger().setLevel("WARNING")
             show = os.path.exists("/dev/nvidia0") and not tf.config.list_physical_devices("GPU")
         finally:
             os.dup2(kept, 2)

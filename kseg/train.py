@@ -60,7 +60,6 @@ def train_and_evaluate(config, folder, callbacks=(), progress=True):
     manifest = tfrecords.info(config.data.records_dir)
     table = input_pipeline.label_table(config, manifest)
     _check(config, manifest, strategy)
-    workdir.open_run(folder, config, manifest, table, write=chief)
     _, calibration = input_pipeline.split_calibration(config, manifest)
 
     # ---- Model, loss, optimizer --------------------------------------------------------------------------------------
@@ -80,6 +79,7 @@ def train_and_evaluate(config, folder, callbacks=(), progress=True):
     train_step = _train_step(config, strategy, model, treatment.loss, optimizer)
 
     # ---- Resume ------------------------------------------------------------------------------------------------------
+    workdir.open_run(folder, config, manifest, table, write=chief)
     state = checkpoints.RunState(os.path.join(folder, "checkpoints"), model, optimizer, ema)
     step, losses_so_far = state.restore()
     if step:
@@ -232,7 +232,7 @@ def _train_step(config, strategy, model, loss_function, optimizer):
             images, targets = (tf.split(batch[key], parts) for key in ("image", "target"))
             loss, gradients = losses.accumulated_gradients(
                 loss_function, lambda x: forward(x, training=True), list(zip(images, targets)), variables,
-                optimizer.scale_loss,
+                optimizer.scale_loss, channels=model.output.shape[-1],
             )  # fmt: skip
         optimizer.apply(gradients, variables)
         return loss

@@ -27,11 +27,11 @@ def main(argv):
             sys.exit(f"error: --{flag} is missing; see tools/train.py --help.")
     logging.set_verbosity(logging.INFO)
     kseg.load_tensorflow_quietly()
-    from kseg import train
+    from kseg import dry_run, train
 
     try:
         if _DRY_RUN.value:
-            train.dry_run(_CONFIG.value, _WORKDIR.value)
+            dry_run.dry_run(_CONFIG.value, _WORKDIR.value)
             return
         outcome = train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
     except (ValueError, OSError) as error:

@@ -1,0 +1,74 @@
+"""What a training run would be, before it is started: its size, its memory, and the first batch as a picture."""
+
+import os
+
+import numpy as np
+
+import tfrecords
+from kseg import distribution, input_pipeline, optimizers, pictures, treatments, unet
+
+
+def dry_run(config, folder):
+    """Prints parameters and a memory estimate, and draws the first batch to first_batch.png in `folder`.
+
+    The estimate counts, per replica, what every step must hold at once: each layer's output once (the backward pass
+    needs it), float32 weights, gradients and optimizer slots. Workspace of the kernels comes on top.
+
+    Args:
+      config: the run's ConfigDict.
+      folder: str; nothing but the picture is written.
+
+    Raises:
+      ValueError: as training would.
+    """
+    manifest = tfrecords.info(config.data.records_dir)
+    table = input_pipeline.label_table(config, manifest)
+    strategy = distribution.make_strategy(config)
+    treatment = treatments.get(config.treatment, table.num_classes, config.loss)
+    model = unet.build(
+        config.model, treatment.num_outputs, config.train.precision, config.train.seed, treatment.detached_outputs
+    )
+    optimizer = optimizers.create(config.optimizer, config.train.total_steps, config.train.precision)
+    optimizer.build(model.trainable_variables)
+    train, calibration = input_pipeline.split_calibration(config, manifest)
+
+    parameters = model.count_params()
+    trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    slots = sum(int(np.prod(v.shape)) for v in optimizer.variables)
+    batch = config.train.batch_size // strategy.num_replicas_in_sync // config.train.accumulation_steps
+    activations = batch * activation_bytes(model, config.data.crop_size)
+    fixed = 4 * (parameters + trainable + slots)
+    lines = {
+        "treatment": f"{treatment.name}, targets encoded as {treatment.encoding}, {treatment.num_outputs} outputs",
+        "records": f"{len(train):,} images to train on, {len(calibration):,} held out for calibration",
+        "steps": f"{config.train.total_steps:,} x {config.train.batch_size} images "
+        f"= {config.train.total_steps * config.train.batch_size / max(len(train), 1):.1f} epochs",
+        "parameters": f"{parameters:,} ({trainable:,} trained)",
+        "memory": f"about {(activations + fixed) / 2**30:.2f} GiB on each of {strategy.num_replicas_in_sync} replicas: "
+        f"activations {activations / 2**30:.2f}, weights, gradients and optimizer {fixed / 2**30:.2f}",
+    }
+    for name, text in lines.items():
+        print(f"{name:12}{text}")
+
+    first = next(iter(input_pipeline.train_dataset(config, manifest, treatment.encoding)))
+    rows = []
+    for image, target in list(zip(first["image"].numpy(), first["target"].numpy()))[:4]:
+        rows.append(np.concatenate([image, pictures.colorize(target, table)], 1))
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, "first_batch.png")
+    pictures.save_png(path, np.concatenate(rows))
+    print(f"{'first batch':12}{path}")
+
+
+def activation_bytes(model, crop_size):
+    """Bytes of all layer outputs of one image of that size, each in its layer's compute dtype."""
+    size = {"float16": 2, "bfloat16": 2}
+    total = 0
+    shapes = {id(model.inputs[0]): (1, *crop_size, 3)}
+    for layer in model.layers[1:]:
+        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        given = [shapes[id(x)] for x in inputs]
+        shape = layer.compute_output_shape(given if len(given) > 1 else given[0])
+        shapes[id(layer.output)] = tuple(shape)
+        total += int(np.prod(shape[1:])) * size.get(layer.compute_dtype, 4)
+    return total
