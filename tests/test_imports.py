@@ -17,6 +17,8 @@ ORDER = [
     "train",
     "training_log distribution checkpoints",
     "evaluate",
+    "scorecard",
+    "tally replicas",
     "pictures",
     "workdir",
     "input_pipeline",
