@@ -1,8 +1,11 @@
-"""Per-pixel terms of the losses, as plain functions: weights, cross entropies, and the four counts behind Dice.
+"""What losses on label maps are made of, as plain functions: weights, per-pixel terms, soft counts, Dice.
 
-Everything here is unreduced (or reduced within an image), knows nothing of replicas, and works on labels without
-"ignored": `pixel_weights` turns a label map into weights, 0 where a pixel does not count, and callers multiply.
-Symbols: N images, H x W pixels, C channels, y label, z logit, p probability, w weight. Natural logarithms (nats).
+Nothing here is averaged over pixels, knows of replicas or of "ignored": `pixel_weights` turns labels into weights, 0
+where a pixel does not count, and callers multiply. `softmax_terms` and `sigmoid_terms` give everything that the losses
+need of the logits in one go, with closed-form gradients: one tensor of the logits' size is kept for the backward pass
+(autodiff of the same formulas keeps four) and no one-hot tensor is ever stored once XLA has fused the comparison.
+
+Symbols: N images, H x W pixels, C channels, y label, z logit, p probability, w weight; natural logarithms (nats).
 """
 
 import tensorflow as tf
@@ -30,49 +33,122 @@ def pixel_weights(labels, ignore_class=255, class_weights=None, void_class=None,
     return weights
 
 
-def one_hot(labels, channels: int, dtype):
-    """dtype [..., C]; all zero where the label is no channel. A comparison, so that XLA fuses it away."""
-    return tf.cast(tf.equal(labels[..., None], tf.range(channels)), dtype)
+def softmax_terms(labels, logits, weights, wanted) -> dict:
+    """Terms of a softmax head, differentiable in `logits` alone.
 
-
-def cross_entropy(labels, logits, label_smoothing=0.0, focal_gamma=0.0):
-    """Softmax cross entropy: -sum_c t_c log p_c, t = (1 - e) one_hot(y) + e / C, times (1 - p_y)^gamma.
-
-    Args:  labels: int32 [N, H, W] in 0..C-1.   logits: float [N, H, W, C], unnormalised.
-           label_smoothing: e in [0, 1], over the C channels.   focal_gamma: >= 0; 0 is plain cross entropy.
-    Returns: [N, H, W] in nats, >= 0. Finite for logits up to +-1e30.
-    Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", eq. 4; Szegedy et al. 2016, section 7.
+    Args:
+        labels: int32 [N, H, W]; a label outside 0..C-1 is the zero target (own is then meaningless).
+        logits: float [N, H, W, C], finite.
+        weights: float [N, H, W]; used by "excess".
+        wanted: names of the terms to return:
+            own: [N, H, W], -log p_y.
+            uniform: [N, H, W], -(1/C) sum_c log p_c, the cross entropy against "any class is as likely".
+            excess: [N, C], sum over an image of w p_c where y is not c: soft false positives, in pixels.
+    Source: gradients from d p_c / d z_k = p_c ([c = k] - p_k).
     """
-    log_p = tf.nn.log_softmax(logits)
-    loss = -tf.reduce_sum(log_p * one_hot(labels, logits.shape[-1], logits.dtype), -1)
-    focus = _focus(loss, focal_gamma)
-    if label_smoothing:
-        loss = (1.0 - label_smoothing) * loss - label_smoothing * tf.reduce_mean(log_p, -1)
-    return focus * loss
+
+    @tf.custom_gradient
+    def terms(logits):
+        hot = _hot(labels, logits)
+        shifted = logits - tf.reduce_max(logits, -1, keepdims=True)
+        exponentials = tf.exp(shifted)
+        total = tf.reduce_sum(exponentials, -1, keepdims=True)
+        log_total = tf.math.log(total[..., 0])
+        own = log_total - tf.reduce_sum(_only(shifted, hot), -1)
+        own_probability = _only(tf.exp(-own), _is_channel(labels, logits))
+        others = _only(exponentials / total, ~hot)  # p_c where c is not y
+        made = {
+            "own": lambda: own,
+            "uniform": lambda: log_total - tf.reduce_mean(shifted, -1),
+            "excess": lambda: _weighted_sum(weights, others),
+        }
+
+        def gradient(*upstream):
+            of = dict(zip(wanted, upstream))
+            own, uniform = of.get("own", 0.0), of.get("uniform", 0.0)
+            along_p, at_others = own + uniform, 0.0
+            if "excess" in of:
+                along_p -= weights * _against(others, of["excess"])
+                at_others = weights[..., None] * of["excess"][:, None, None]
+            slope = others * (along_p[..., None] + at_others)
+            slope += _only((own_probability * along_p - own)[..., None], hot)
+            if "uniform" in of:
+                slope -= uniform[..., None] / logits.shape[-1]
+            return slope
+
+        return [made[name]() for name in wanted], gradient
+
+    return dict(zip(wanted, terms(logits)))
 
 
-def one_vs_all_cross_entropy(labels, logits, label_smoothing=0.0, focal_gamma=0.0):
-    """Binary cross entropy of every channel, summed over channels; a label >= C is the zero target.
+def sigmoid_terms(labels, logits, weights, wanted) -> dict:
+    """Terms of a head of independent sigmoids, differentiable in `logits` alone. Arguments as for softmax_terms.
 
-    sum_c [softplus(z_c) - t_c z_c], t = (1 - e) one_hot(y) + e / C; with gamma, each channel's term is multiplied by
-    (1 - q_c)^gamma, q_c = sigmoid(z_c) for the label's channel and 1 - sigmoid(z_c) for the others.
-    Args, limits, source: see cross_entropy. Returns: [N, H, W] in nats.
+    wanted:
+        own: [N, H, W], -log p_y.
+        binary: [N, H, W], sum_c [softplus(z_c) - [y = c] z_c], the binary cross entropies of all channels.
+        lead: [N, H, W], z_y - mean_c z_c; z_y is 0 for the zero target.
+        excess: [N, C], sum over an image of w p_c where y is not c.
+    Source: gradients from d p_c / d z_c = p_c (1 - p_c).
     """
-    channels = logits.shape[-1]
-    hot = one_hot(labels, channels, logits.dtype)
-    target = (1.0 - label_smoothing) * hot + label_smoothing / channels
-    terms = tf.nn.softplus(logits) - target * logits
-    if focal_gamma:
-        terms *= _focus(tf.nn.softplus(logits) - hot * logits, focal_gamma)
-    return tf.reduce_sum(terms, -1)
+
+    @tf.custom_gradient
+    def terms(logits):
+        hot = _hot(labels, logits)
+        probabilities = tf.nn.sigmoid(logits)
+        made = {
+            "own": lambda: tf.reduce_sum(_only(tf.nn.softplus(-logits), hot), -1),
+            "binary": lambda: tf.reduce_sum(tf.nn.softplus(tf.where(hot, -logits, logits)), -1),
+            "lead": lambda: tf.reduce_sum(_only(logits, hot), -1) - tf.reduce_mean(logits, -1),
+            "excess": lambda: _weighted_sum(weights, _only(probabilities, ~hot)),
+        }
+
+        def gradient(*upstream):
+            of = {name: slope if name == "excess" else slope[..., None] for name, slope in zip(wanted, upstream)}
+            binary = of.get("binary", 0.0)
+            lead = of.get("lead", 0.0)
+            at_others = binary * probabilities
+            if "excess" in of:
+                excess = weights[..., None] * of["excess"][:, None, None]
+                at_others += probabilities * (1.0 - probabilities) * excess
+            at_own = (of.get("own", 0.0) + binary) * (probabilities - 1.0) + lead
+            return tf.where(hot, at_own, at_others) - lead / logits.shape[-1]
+
+        return [made[name]() for name in wanted], gradient
+
+    return dict(zip(wanted, terms(logits)))
 
 
-def uniform_cross_entropy(logits):
-    """-(1/C) sum_c log p_c: cross entropy of the softmax against "any class is as likely"; log C at best.
+def probability_terms(labels, probabilities, weights, wanted) -> dict:
+    """The terms "own" and "excess" of given probabilities [N, H, W, C], as they are (not normalised)."""
+    hot = _hot(labels, probabilities)
+    own = tf.reduce_sum(_only(probabilities, hot), -1)
+    # log 0 is -inf, whose exp has no gradient: a floor far below any probability that matters.
+    made = {
+        "own": lambda: -tf.math.log(tf.maximum(own, 1e-30)),
+        "excess": lambda: _weighted_sum(weights, _only(probabilities, ~hot)),
+    }
+    return {name: made[name]() for name in wanted}
 
-    Returns: [N, H, W] in nats.   Source: Dhamija et al. 2018, "Reducing Network Agnostophobia", eq. 2.
+
+def focus(losses, gamma):
+    """The focal factor (1 - q)^gamma of losses = -log q; 1 for gamma 0.
+
+    Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", eq. 4.
     """
-    return -tf.reduce_mean(tf.nn.log_softmax(logits), -1)
+    # The floor keeps the slope finite at loss 0 for gamma < 1.
+    return tf.pow(tf.maximum(-tf.math.expm1(-losses), 1e-7), gamma) if gamma else tf.ones((), losses.dtype)
+
+
+def focal_binary_cross_entropy(labels, logits, gamma, label_smoothing=0.0):
+    """sum_c (1 - q_c)^gamma [softplus(z_c) - t_c z_c], t = (1 - e) [y = c] + e / C, by autodiff; [N, H, W] in nats.
+
+    q_c = sigmoid(z_c) for the label's channel, 1 - sigmoid(z_c) for the others. Arguments as for sigmoid_terms.
+    """
+    signed = tf.where(_hot(labels, logits), logits, -logits)
+    target = tf.cast(_hot(labels, logits), logits.dtype) * (1.0 - label_smoothing)
+    target += label_smoothing / logits.shape[-1]
+    return tf.reduce_sum(focus(tf.nn.softplus(-signed), gamma) * (tf.nn.softplus(logits) - target * logits), -1)
 
 
 def hardest(losses, counted, share: float):
@@ -98,24 +174,31 @@ def hardest(losses, counted, share: float):
     return tf.stop_gradient(tf.logical_or(keep, tf.math.is_nan(losses)) & counted)
 
 
-def counts(labels, probabilities, weights, which="tp fp fn tn"):
-    """Soft counts per image and channel: TP = sum w p y, FP = sum w p (1-y), FN = sum w (1-p) y, TN the rest.
+def sum_by_label(values, labels, channels: int):
+    """Sum of values [N, H, W] over each image's pixels of each label: [N, C]; other labels are left out."""
+    images, height, width = (tf.shape(labels)[axis] for axis in range(3))
+    if _on_gpu():
+        hot = tf.equal(labels[..., None], tf.range(channels))
+        return tf.reduce_sum(tf.reduce_sum(_only(values[..., None], hot), 2), 1)
+    # Row by row first: added one at a time, millions of pixels lose digits in float32.
+    rows = tf.reshape(tf.range(images * height) * channels, [images, height, 1])
+    segments = tf.where((labels >= 0) & (labels < channels), rows + labels, -1)
+    sums = tf.math.unsorted_segment_sum(values, segments, images * height * channels)
+    return tf.reduce_sum(tf.reshape(sums, [images, height, channels]), 1)
 
-    Each is summed by itself: as a difference of larger sums it would drown in their rounding.
-    Args:  labels: int32 [N, H, W], a label >= C is the zero target.   probabilities: float [N, H, W, C].
-           weights: float [N, H, W].   which: the counts wanted, in order.
-    Returns: [N, len(which), C], in pixels.
+
+def soft_counts(labels, own, excess, weights) -> tuple:
+    """TP = sum w p y, FP = sum w p (1-y), FN = sum w (1-p) y and TN of each image and channel, each [N, C], in pixels.
+
+    Args: labels int32 [N, H, W] (others than 0..C-1 are the zero target); own, excess: terms of that name; weights.
     """
-    hot = one_hot(labels, probabilities.shape[-1], probabilities.dtype)
-    truth, rest = hot * weights[..., None], (1.0 - hot) * weights[..., None]
-    made = {
-        "tp": lambda: probabilities * truth,
-        "fp": lambda: probabilities * rest,
-        "fn": lambda: (1.0 - probabilities) * truth,
-        "tn": lambda: (1.0 - probabilities) * rest,
-    }
-    # Rows first: a sum over millions of pixels, one at a time, loses digits in float32.
-    return tf.stack([tf.reduce_sum(tf.reduce_sum(made[name](), 2), 1) for name in which.split()], 1)
+    channels = excess.shape[-1]
+    true = sum_by_label(weights * tf.exp(-own), labels, channels)
+    missed = sum_by_label(weights * -tf.math.expm1(-own), labels, channels)
+    # Pixels of other labels, counted as such: as a difference of soft counts TN would drown in their rounding.
+    truth = sum_by_label(weights, labels, channels)
+    others = tf.reduce_sum(tf.reduce_sum(weights, 2), 1)[:, None] - truth
+    return true, excess, missed, others - excess
 
 
 def dice_distance(true, false_positive, false_negative, alpha=0.5, beta=0.5, smooth=1.0):
@@ -128,8 +211,37 @@ def dice_distance(true, false_positive, false_negative, alpha=0.5, beta=0.5, smo
     return tf.math.divide_no_nan(wrong, 2.0 * true + wrong + smooth)
 
 
-def _focus(loss, gamma):
-    """(1 - exp(-loss))^gamma. The floor keeps the slope finite at loss 0 for gamma < 1."""
-    if not gamma:
-        return tf.ones((), loss.dtype)
-    return tf.pow(tf.maximum(-tf.math.expm1(-loss), 1e-7), gamma)
+def _only(values, mask):
+    """values where mask, else 0, also where they are not finite."""
+    return tf.where(mask, values, tf.zeros((), values.dtype))
+
+
+def _hot(labels, logits):
+    """bool [N, H, W, C]: a comparison, which XLA fuses into its users."""
+    return tf.equal(labels[..., None], tf.range(logits.shape[-1]))
+
+
+def _is_channel(labels, logits):
+    return (labels >= 0) & (labels < logits.shape[-1])
+
+
+def _weighted_sum(weights, values):
+    """sum over an image's pixels of weights [N, H, W] times values [N, H, W, C]: [N, C]."""
+    if _on_gpu():
+        rows = tf.reduce_sum(weights[..., None] * values, 2)
+    else:
+        rows = tf.matmul(weights[:, :, None, :], values)[:, :, 0]
+    # Rows are summed apart: one sum over millions of pixels loses digits in float32.
+    return tf.reduce_sum(rows, 1)
+
+
+def _against(values, vectors):
+    """sum_c of values [N, H, W, C] times one vector [N, C] for each image: [N, H, W]."""
+    if _on_gpu():
+        return tf.reduce_sum(values * vectors[:, None, None], -1)
+    return tf.einsum("nhwc,nc->nhw", values, vectors)
+
+
+def _on_gpu() -> bool:
+    """Where matrix products may round to ten bits (TF32) and additions come in any order; on a CPU they are faster."""
+    return bool(tf.config.list_logical_devices("GPU"))

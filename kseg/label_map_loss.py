@@ -1,0 +1,222 @@
+"""What all losses of kseg.losses have in common: arguments, pixel weights, masking, checks, one pass over the logits.
+
+A loss names the terms it needs of the predictions (kseg.pixel_losses); `sums_of_parts` computes each term once for all
+losses that see the same channels with the same weights, inside one XLA program where shapes allow it. No loss is
+defined here.
+"""
+
+import tensorflow as tf
+
+from kseg import pixel_losses
+from kseg.global_sums import GlobalSumLoss
+
+# Elements of y_pred from which compiling (a third of a second for each shape) pays.
+_WORTH_COMPILING = 1 << 17
+
+
+class CompiledSums(GlobalSumLoss):
+    """A loss whose sums are one function of (labels, predictions, sample_weight), compiled by XLA where it pays.
+
+    Args:
+        jit_compile: True, False, or "auto": where height, width and channels are known and large enough. (Each new
+            shape is compiled anew, so images of any size are not.)
+    """
+
+    def __init__(self, jit_compile="auto", name=None):
+        super().__init__(name=name)
+        if jit_compile not in (True, False, "auto"):
+            raise ValueError(f'jit_compile must be True, False or "auto"; got {jit_compile!r}.')
+        self.jit_compile = jit_compile
+        self._compiled = None
+
+    def get_config(self):
+        return {**super().get_config(), "jit_compile": self.jit_compile}
+
+    def parts(self) -> list:
+        """[(loss, channels)] whose sums, one after another, are this loss's."""
+        raise NotImplementedError
+
+    @tf.autograph.experimental.do_not_convert
+    def sums(self, y_true, y_pred, sample_weight=None):
+        labels, predictions = _as_labels(y_true, y_pred), tf.convert_to_tensor(y_pred)
+        for loss, span in self.parts():
+            labels = loss.checked(labels, width(span, predictions.shape[-1]))
+        if sample_weight is not None:
+            sample_weight = _as_pixel_factor(sample_weight)
+        if not self._compiles(predictions.shape):
+            return self._sums(labels, predictions, sample_weight)
+        if self._compiled is None:
+            with tf.init_scope():
+                self._compiled = tf.function(self._sums, jit_compile=True, autograph=False)
+        return self._compiled(labels, predictions, sample_weight)
+
+    def _sums(self, labels, predictions, sample_weight):
+        return tf.concat(sums_of_parts(self.parts(), labels, predictions, sample_weight), 0)
+
+    def _compiles(self, shape):
+        if self.jit_compile != "auto":
+            return self.jit_compile
+        inner = shape[1:].num_elements()
+        return inner is not None and inner * (shape[0] or 1) >= _WORTH_COMPILING
+
+
+class LabelMapLoss(CompiledSums):
+    """Base of the losses of one kind; its arguments are explained in kseg.losses."""
+
+    # Whether the label C, on C channels, is the zero target ("none of the channels").
+    zero_target = False
+
+    def __init__(
+        self,
+        ignore_class=255,
+        from_logits=True,
+        class_weights=None,
+        void_class=None,
+        void_weight=1.0,
+        **common,
+    ):
+        super().__init__(**common)
+        self.ignore_class = _integer("ignore_class", ignore_class)
+        self.from_logits = bool(from_logits)
+        self.class_weights = None
+        if class_weights is not None:
+            self.class_weights = [at_least_zero("class_weights", weight) for weight in class_weights]
+        self.void_class = _integer("void_class", void_class)
+        self.void_weight = at_least_zero("void_weight", void_weight)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "ignore_class": self.ignore_class,
+            "from_logits": self.from_logits,
+            "class_weights": self.class_weights,
+            "void_class": self.void_class,
+            "void_weight": self.void_weight,
+        }
+
+    def parts(self):
+        return [(self, None)]
+
+    # What subclasses define. ------------------------------------------------------------------------------------------
+
+    def wanted(self) -> tuple:
+        """Names of the terms that `sums_of_terms` needs."""
+        raise NotImplementedError
+
+    def terms_function(self):
+        """f(labels, predictions, weights, names) -> {name: term}; equal functions may share their work."""
+        raise NotImplementedError
+
+    def sums_of_terms(self, labels, predictions, weights, terms):
+        """Sums [M]; predictions are 0 where the weight is, and only looked at by losses without a closed form."""
+        raise NotImplementedError
+
+    def size(self, channels: int) -> int:
+        """M, the number of sums, for predictions of so many channels."""
+        raise NotImplementedError
+
+    # What they share. -------------------------------------------------------------------------------------------------
+
+    def weights_key(self, channels) -> tuple:
+        """Arguments of pixel_losses.pixel_weights: losses with equal keys give every pixel equal weight."""
+        del channels
+        class_weights = None if self.class_weights is None else tuple(self.class_weights)
+        return self.ignore_class, class_weights, self.void_class, self.void_weight
+
+    def pixel_weights(self, labels, channels, sample_weight=None, dtype=tf.float32):
+        """Weight of every pixel, [N, H, W]."""
+        weights = pixel_losses.pixel_weights(labels, *self.weights_key(channels), dtype)
+        if sample_weight is None:
+            return weights
+        # Not a product alone: an ignored pixel's own factor may be NaN.
+        return tf.where(weights > 0, weights * tf.cast(sample_weight, dtype), weights)
+
+    def checked(self, labels, channels: int):
+        """`labels`, refused if one of them means nothing to this loss."""
+        known = (labels >= 0) & (labels < channels + self.zero_target)
+        for special in (self.ignore_class, self.void_class):
+            if special is not None:
+                known |= tf.equal(labels, special)
+        message = (
+            f"{self.name}: y_true has a label that is none of the {channels} channels, nor ignore_class="
+            f"{self.ignore_class}, nor void_class={self.void_class}; map it to one of them."
+        )
+        if tf.executing_eagerly():
+            if not tf.reduce_all(known):
+                raise ValueError(message)
+            return labels
+        check = tf.debugging.Assert(tf.reduce_all(known), [message, tf.boolean_mask(labels, ~known)[:3]])
+        with tf.control_dependencies([check] if check is not None else []):
+            return tf.identity(labels)
+
+
+def sums_of_parts(parts, labels, predictions, sample_weight) -> list:
+    """The sums of each (loss, channels); terms that several losses want of the same channels are computed once."""
+    dtype = tf.float64 if predictions.dtype == tf.float64 else tf.float32
+    groups = {}
+    for loss, span in parts:
+        channels = width(span, predictions.shape[-1])
+        key = (span, loss.terms_function(), loss.from_logits, loss.weights_key(channels))
+        group = groups.setdefault(key, {"losses": [], "names": []})
+        group["losses"].append(loss)
+        group["names"] += [name for name in loss.wanted() if name not in group["names"]]
+    sums = {}
+    for (span, terms_function, _, _), group in groups.items():
+        seen = predictions if span is None else predictions[..., span[0] : span[1]]
+        weights = group["losses"][0].pixel_weights(labels, seen.shape[-1], sample_weight, dtype)
+        # Masked before anything else, because 0 * NaN is NaN.
+        seen = tf.where((weights > 0)[..., None], tf.cast(seen, dtype), tf.zeros((), dtype))
+        terms = terms_function(labels, seen, weights, tuple(group["names"])) if group["names"] else {}
+        for loss in group["losses"]:
+            sums[id(loss), span] = loss.sums_of_terms(labels, seen, weights, terms)
+    return [sums[id(loss), span] for loss, span in parts]
+
+
+def width(span, channels):
+    """Number of channels in span: None (all) or (start, stop)."""
+    return channels if span is None else span[1] - span[0]
+
+
+def image_sum(values):
+    """Sum over [N, H, W], rows first: one by one, float32 would lose digits over millions of pixels."""
+    return tf.reduce_sum(tf.reduce_sum(values, -1))
+
+
+def at_least_zero(name, value) -> float:
+    if not 0 <= float(value) < float("inf"):
+        raise ValueError(f"{name} must be a finite number >= 0; got {value!r}.")
+    return float(value)
+
+
+def share(name, value) -> float:
+    if not 0 <= float(value) <= 1:
+        raise ValueError(f"{name} must be between 0 and 1; got {value!r}.")
+    return float(value)
+
+
+def _integer(name, value):
+    if value is not None and int(value) != value:
+        raise ValueError(f"{name} must be a label (an integer) or None; got {value!r}.")
+    return None if value is None else int(value)
+
+
+def _as_labels(y_true, y_pred):
+    """int32 [N, H, W] of y_true, whose shape must be that of y_pred without channels."""
+    labels = tf.convert_to_tensor(y_true)
+    if labels.shape.rank == 4 and labels.shape[-1] == 1:
+        labels = tf.squeeze(labels, -1)
+    shape = tf.convert_to_tensor(y_pred).shape
+    if shape.rank != 4 or labels.shape.rank != 3 or not labels.shape.is_compatible_with(shape[:3]):
+        raise ValueError(
+            "Expected y_true [N, H, W] of integers and y_pred [N, H, W, C] of the same N, H, W; got "
+            f"{tuple(labels.shape)} and {tuple(shape)}."
+        )
+    return tf.cast(labels, tf.int32)
+
+
+def _as_pixel_factor(sample_weight):
+    """sample_weight [N], [N, H, W] or [N, H, W, 1], so that it broadcasts over [N, H, W]."""
+    sample_weight = tf.convert_to_tensor(sample_weight)
+    if sample_weight.shape.rank == 4:
+        return tf.squeeze(sample_weight, -1)
+    return sample_weight[:, None, None] if sample_weight.shape.rank == 1 else sample_weight
