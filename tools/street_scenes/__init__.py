@@ -1,0 +1,1 @@
+"""How a street scene is planned, painted and photographed; what `make_street_scenes` draws with."""
