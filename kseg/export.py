@@ -19,7 +19,7 @@ import PIL.Image
 import tensorflow as tf
 
 import kseg
-from kseg import cpp_session, folding, serving, signatures, wire
+from kseg import cpp_session, evaluate, folding, serving, signatures, wire
 
 METADATA = os.path.join("assets.extra", "kseg.json")
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -46,8 +46,6 @@ def export(run, export_dir, version="1", precision="float32", abstain="", **opti
     Raises:
       ValueError, OSError: in one line, when the run is not finished, the version exists, or the check fails.
     """
-    from kseg import evaluate
-
     if isinstance(run, (str, os.PathLike)):
         run = evaluate.load_run(run)
     calibration = dict(run.calibration) if run.calibration else None
@@ -61,6 +59,7 @@ def export(run, export_dir, version="1", precision="float32", abstain="", **opti
         )
     options.setdefault("warmup_sizes", [tuple(run.config.data.crop_size)])
     options.setdefault("input_size", tuple(run.config.eval.input_size))
+    options.setdefault("origin", {"dataset_digest": run.digest, "config": json.loads(run.config.to_json())})
     return export_model(
         run.model,
         run.treatment,
@@ -87,6 +86,7 @@ def export_model(
     warmup_sizes=((256, 512),),
     input_size=(0, 0),
     png_compression=-1,
+    origin=None,
 ):
     """Exports a model.
 
@@ -103,6 +103,7 @@ def export_model(
       warmup_sizes: (height, width) of requests that the server runs before it serves; () for none.
       input_size: as config.eval.input_size.
       png_compression: 0..9 or -1, zlib's level for the answered PNGs.
+      origin: JSON object that says where the model comes from; goes into the metadata file.
 
     Returns:
       Path of the version folder.
@@ -112,17 +113,28 @@ def export_model(
         if not np.isfinite(np.asarray(variable, np.float32)).all():
             raise ValueError(f"weight {variable.path} is not finite; this model cannot be served.")
     network = folding.fold(model, precision)
-    side = 256
+
+    def logits(images):
+        return evaluate.logits(network, images, input_size)
+
     bytes_per_pixel = folding.activation_bytes_per_pixel(
-        lambda image: signatures.answer(treatment, threshold, network(image, training=False)), side
+        lambda images: signatures.answer(treatment, threshold, network(images, training=False))
     )
     default = signatures.Limits()
     limits = dataclasses.replace(
         default, max_pixels=max_pixels or min(default.max_pixels, int(_MEMORY_BUDGET / bytes_per_pixel))
     )
-    about = _about(network, treatment, table, threshold, calibration, precision, limits, bytes_per_pixel)
+    about = {
+        **_about(table, treatment, threshold, calibration),
+        "precision": precision,
+        "input_size": list(input_size),
+        "parameters": int(network.count_params()),
+        "weights_sha256": _weights_digest(network),
+        "limits": dataclasses.asdict(limits),
+        "activation_bytes_per_pixel": round(bytes_per_pixel, 1),
+    }
     about_json = json.dumps(about, allow_nan=False, separators=(",", ":"))
-    served = signatures.build(network, treatment, threshold, limits, about_json, png_compression)
+    served = signatures.build(logits, treatment, threshold, limits, about_json, png_compression)
 
     temporary = os.path.join(os.path.dirname(target), f".writing-{os.path.basename(target)}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -135,10 +147,10 @@ def export_model(
                 log = wire.PredictionLog()
                 log.predict_log.request.CopyFrom(request)
                 writer.write(log.SerializeToString())
-        check(temporary, network, treatment, threshold, about_json, _PRECISION_TIE[precision])
-        about["files"] = _digests(temporary)
+        check(temporary, logits, treatment, threshold, about_json, _PRECISION_TIE[precision])
+        metadata = {**about, "origin": origin, "files": _digests(temporary)}
         with open(os.path.join(temporary, METADATA), "w") as file:
-            json.dump(about, file, indent=1, allow_nan=False)
+            json.dump(metadata, file, indent=1, allow_nan=False)
             file.write("\n")
         _sync(temporary)
         if os.path.exists(target):
@@ -149,12 +161,12 @@ def export_model(
     return target
 
 
-def check(folder, network, treatment, threshold, about_json, tie=_TIE):
+def check(folder, logits, treatment, threshold, about_json, tie=_TIE):
     """Holds the SavedModel, run by TensorFlow's C++ session, against Keras on the same network.
 
     Args:
       folder: with saved_model.pb.
-      network: the keras.Model that was exported.
+      logits: f(images float32 [N, H, W, 3]) -> logits of the network that was exported.
       treatment, threshold, about_json: as exported.
       tie: two logits closer than this may swap places.
 
@@ -162,9 +174,9 @@ def check(folder, network, treatment, threshold, about_json, tie=_TIE):
       ValueError: if any pixel differs beyond ties, an answer differs between signatures, or a request fails.
     """
     image = _picture(45, 70)
-    reference = tf.function(lambda x: network(x, training=False), autograph=False)
-    logits = reference(image[None].astype(np.float32))
-    expected = {name: x.numpy() for name, x in signatures.answer(treatment, threshold, logits).items()}
+    # In a graph as well: eagerly, low precision would round between ops that a graph computes as one.
+    z = tf.function(logits, autograph=False)(tf.constant(image[None], tf.float32))
+    expected = {name: x.numpy() for name, x in signatures.answer(treatment, threshold, z).items()}
     png = _encode(image, "PNG")
     try:
         with cpp_session.CppSession(folder) as session:
@@ -174,7 +186,7 @@ def check(folder, network, treatment, threshold, about_json, tie=_TIE):
             about = session.run(serving.ABOUT, query=[b"", b""])
     except cpp_session.SessionError as error:
         raise ValueError(f"TensorFlow's C++ session refuses the export: {error}") from None
-    clear = ~_near_tie(treatment, threshold, logits.numpy(), tie)
+    clear = ~_near_tie(treatment, threshold, z.numpy(), tie)
     for name in ("mask", "class"):
         wrong = int(np.sum((pixels[name] != expected[name]) & clear))
         if wrong:
@@ -193,16 +205,13 @@ def check(folder, network, treatment, threshold, about_json, tie=_TIE):
         raise ValueError("`about` does not answer what was exported.")
 
 
-def _about(network, treatment, table, threshold, calibration, precision, limits, bytes_per_pixel):
-    """What a client needs to read the answers; also the metadata file."""
+def _about(table, treatment, threshold, calibration):
+    """What a client needs to read the answers."""
     k = treatment.num_classes
     if table.num_classes != k:
         raise ValueError(f"the label table {table.name} has {table.num_classes} classes, the model {k}.")
     abstain_id = min((label.id for label in table.void_labels), default=255)
     ids = [int(number) for number in table.official_ids(abstain=abstain_id)]
-    digest = hashlib.sha256()
-    for variable in network.variables:
-        digest.update(np.asarray(variable, np.float32).tobytes())
     return {
         "kseg": kseg.__version__,
         "tensorflow": tf.__version__,
@@ -219,12 +228,14 @@ def _about(network, treatment, table, threshold, calibration, precision, limits,
         "operating_point": "native" if threshold is None else "calibrated",
         "score_map": signatures.score_map(treatment, threshold).to_json(),
         "calibration": calibration,
-        "precision": precision,
-        "parameters": int(network.count_params()),
-        "weights_sha256": digest.hexdigest(),
-        "limits": dataclasses.asdict(limits),
-        "activation_bytes_per_pixel": round(bytes_per_pixel, 1),
     }
+
+
+def _weights_digest(network):
+    digest = hashlib.sha256()
+    for variable in network.variables:
+        digest.update(np.asarray(variable, np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def _write_saved_model(folder, network, served):
@@ -279,7 +290,7 @@ def _near_tie(treatment, threshold, logits, tie):
     near = classes[..., -1] - classes[..., -2] < tie if classes.shape[-1] > 1 else np.zeros(logits.shape[:-1], bool)
     mapping = signatures.score_map(treatment, threshold)
     if mapping.threshold is not None:
-        score = treatment.scores[mapping.score](logits).numpy()
+        score = treatment.scores[mapping.score](tf.constant(logits)).numpy()
         near |= np.abs(score - mapping.threshold) < tie * logits.shape[-1]
     return near
 

@@ -79,26 +79,28 @@ def activation_bytes_per_pixel(function, side=256):
       side: px, a multiple of the network's stride.
     """
     graph = tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec([1, side, side, 3], tf.float32))
-    last_use, reader_count = {}, collections.Counter()
     operations = graph.graph.get_operations()
+    from_image = {graph.inputs[0].name}  # weights, scalars and shapes are not activations
+    last_use, readers = {}, collections.Counter()
     for step, operation in enumerate(operations):
         for tensor in operation.inputs:
             last_use[tensor.name] = step
-            reader_count[tensor.name] += 1
+            readers[tensor.name] += 1
+        if any(tensor.name in from_image for tensor in operation.inputs):
+            from_image.update(tensor.name for tensor in operation.outputs)
     live = peak = 0
-    freed_at = collections.defaultdict(list)
+    freed = collections.defaultdict(int)  # bytes, by the step that reads a tensor last
     for step, operation in enumerate(operations):
-        in_place = operation.type in _IN_PLACE and len(operation.inputs) and reader_count[operation.inputs[0].name] == 1
         for tensor in operation.outputs:
-            size = _tensor_bytes(tensor)
-            if size < side:  # scalars, weights' handles, channel vectors
-                continue
-            live += size
-            freed_at[last_use.get(tensor.name, len(operations))].append(size)
+            if tensor.name in from_image and tensor.shape.is_fully_defined():
+                size = tensor.shape.num_elements() * tensor.dtype.size
+                live += size
+                freed[last_use.get(tensor.name, len(operations))] += size
+        in_place = operation.type in _IN_PLACE and operation.inputs and readers[operation.inputs[0].name] == 1
         if in_place:  # the input's memory is the output's
-            live -= sum(freed_at.pop(step, []))
+            live -= freed.pop(step, 0)
         peak = max(peak, live)
-        live -= sum(freed_at.pop(step, []))
+        live -= freed.pop(step, 0)
     return peak / side**2
 
 
@@ -181,9 +183,3 @@ def _called_once(layer):
         return layer.output is not None
     except (AttributeError, ValueError):  # a layer used in several places has no single output
         return False
-
-
-def _tensor_bytes(tensor):
-    if not tensor.shape.is_fully_defined() or not (tensor.dtype.is_floating or tensor.dtype.is_integer):
-        return 0
-    return tensor.shape.num_elements() * tensor.dtype.size

@@ -89,6 +89,7 @@ def answer(treatment, threshold, logits):
 
     "class" is the best of the K classes; "mask" is the same, or K exactly where "void_score" is 128 or more.
     """
+    logits = tf.convert_to_tensor(logits)
     mapping = score_map(treatment, threshold)
     best = treatment.forced(logits)
     score = treatment.scores[mapping.score](logits)
@@ -108,7 +109,7 @@ def build(network, treatment, threshold, limits, about_json, png_compression=-1)
     """The served signatures.
 
     Args:
-      network: keras.Model from images [N, H, W, 3], 0..255, to logits [N, H, W, treatment.num_outputs].
+      network: f(images float32 [N, H, W, 3], 0..255) -> logits float32 [N, H, W, treatment.num_outputs].
       treatment: treatments.Treatment.
       threshold: of its primary score; None for its native decision.
       limits: Limits.
@@ -120,8 +121,7 @@ def build(network, treatment, threshold, limits, about_json, png_compression=-1)
     """
 
     def answer_images(images):
-        logits = network(tf.cast(images, tf.float32), training=False)
-        return answer(treatment, threshold, logits)
+        return answer(treatment, threshold, network(tf.cast(images, tf.float32)))
 
     def tensor(image):
         return answer_images(_checked_pixels(image, limits))

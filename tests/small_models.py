@@ -33,9 +33,13 @@ def network(treatment_name="ignore", width=4, depth=2, norm="batch", seed=0, num
     return model, treatment
 
 
-@functools.cache
 def exported(base, treatment_name="ignore", threshold=None, precision="float32", norm="batch"):
     """(path of the version folder, model, treatment) below the folder `base`."""
+    return _exported(base, treatment_name, threshold, precision, norm)
+
+
+@functools.cache
+def _exported(base, treatment_name, threshold, precision, norm):
     model, treatment = network(treatment_name, norm=norm)
     folder = base / f"{treatment_name}-{threshold}-{precision}-{norm}"
     path = export.export_model(
