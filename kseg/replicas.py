@@ -36,8 +36,8 @@ class Replicas:
     def run(self, compiled, images):
         """Applies `compile`d code to a batch.
 
-        Where the images are fewer than the replicas, or do not divide, the last one is repeated and what the repetitions
-        give is dropped: a replica without any image fails on CPUs.
+        Where the images are fewer than the replicas, or do not divide, the last one is repeated and the results of the
+        repetitions are dropped: a replica without any image fails on CPUs.
 
         Args:
           compiled: what `compile` returned; its tensors have the images' axis first.
