@@ -54,6 +54,9 @@ def get_config(part: str = "grid") -> ml_collections.ConfigDict:
     study.grid = []
     study.contrasts = []
     study.choices = []
+    study.headline = ()  # arms of the main comparison, for figures
+    study.folds = ml_collections.ConfigDict()  # arm: (group seen as void, group unseen)
+    study.by_width = ()  # contrasts that differ in width alone
     _tuning(study) if part == "tuning" else _grid(study)
     return study
 
@@ -80,6 +83,7 @@ def _base():
     config.train.deterministic = True
     config.train.early_stopping_evals = 0
     config.train.checkpoint_every_steps = 120
+    config.eval.every_steps = 210  # on the held-out frames, for the training curves
     config.train.keep_checkpoints = 1
     config.log.every_steps = 20
     config.log.pictures = 0
@@ -112,7 +116,8 @@ def _grid(study):
     for seen, unseen in FOLDS:
         for treatment in (*MAIN, "entropic", "one_vs_all"):
             data = {"seen_void_ids": GROUPS[seen], "unseen_void_ids": GROUPS[unseen]}
-            _arm(study, f"{treatment}-w8-seen_{seen}-unseen_{unseen}", treatment, data=data)
+            name = _arm(study, f"{treatment}-w8-seen_{seen}-unseen_{unseen}", treatment, data=data)
+            study.folds[name] = (seen, unseen)
     _arm(study, "background_class_idle-w8", "background_class", void_weight=0.0)
     _arm(study, "void_head_stopped-w8", "void_head", stop_gradient=True)
     for treatment in MAIN:
@@ -141,6 +146,8 @@ def _grid(study):
         ("attribution", tuple(attribution), (0, 1)),
     ]
 
+    study.headline = tuple(f"{treatment}-w8" for treatment in (*MAIN, *OTHERS))
+    study.by_width = ("capacity, width 4", "capacity", "capacity, width 16")
     scene = "auroc_scene_off_edge"
     # (name, arm, reference, measure, primary)
     study.contrasts = [
@@ -167,12 +174,11 @@ def _grid(study):
     ):
         study.contrasts.append(("attribution", arm, reference, scene, False))
         study.contrasts.append(("attribution", arm, reference, "forced_miou", False))
-    for fold in folds:
-        for treatment in ("background_class", "entropic", "one_vs_all"):
-            for kind in ("seen", "unseen"):
-                study.contrasts.append(
-                    ("leave-out", f"{treatment}-w8-{fold}", f"ignore-w8-{fold}", f"auroc_{kind}_off_edge", False)
-                )
+    for treatment in ("background_class", "entropic", "one_vs_all"):
+        # The mean over the three folds; the group that joined void is the only void of kind "dropped".
+        arms, references = (tuple(f"{name}-w8-{fold}" for fold in folds) for name in (treatment, "ignore"))
+        for name, kind in (("seen", "dropped"), ("unseen", "unseen")):
+            study.contrasts.append((f"leave-out, {name}", arms, references, f"auroc_{kind}_off_edge", False))
 
 
 def _tuning(study):

@@ -4,6 +4,7 @@ Answers what docs/plan.md asks of each contrast, from results.py's per-frame cou
 Knows which measures can be framesd; does not know which contrasts a study has (its configuration does).
 """
 
+import os
 import re
 
 import numpy as np
@@ -29,7 +30,7 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
     for name, arm, reference, measure, primary in study.contrasts:
         sides = [(side,) if isinstance(side, str) else tuple(side) for side in (arm, reference)]
         seeds = sorted(set.intersection(*(set(by_arm.get(arm, {})) for side in sides for arm in side)))
-        entry = {"name": name, "arm": " + ".join(sides[0]), "reference": " + ".join(sides[1])}
+        entry = {"name": name, "arm": _side(sides[0]), "reference": _side(sides[1])}
         listed.append(entry | {"measure": measure, "primary": primary, "seeds": seeds})
         if not seeds:
             listed[-1]["verdict"] = "not measured"
@@ -61,7 +62,11 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
         low, high = entry["_found"].interval(level)
         entry |= {"holm_level": float(level), "holm_p": float(adjusted)}
         entry |= {"holm_low": _number(low), "holm_high": _number(high)}
+    names = [entry["name"] for entry in listed]
     for entry in listed:
+        # What a page calls it by: its name, or the whole of it where several share the name.
+        whole = f"{entry['name']}: {entry['arm']} - {entry['reference']}, {entry['measure']}"
+        entry["key"] = entry["name"] if names.count(entry["name"]) == 1 else whole
         found = entry.pop("_found", None)
         if found is not None:
             low, high = (found.low, found.high) if not entry["primary"] else found.interval(entry["holm_level"])
@@ -137,6 +142,13 @@ class Frames:
         if key not in self._drawn:
             self._drawn[key] = self.value(result, measure, self.weights(block))
         return self._drawn[key]
+
+
+def _side(arms):
+    """An arm's name, or what several have in common."""
+    if len(arms) == 1:
+        return arms[0]
+    return f"{os.path.commonprefix(arms).rstrip('-_')} (mean of {len(arms)})"
 
 
 def _sequence(name, pattern):

@@ -65,7 +65,12 @@ def summarise(study, found: list[dict], planned: list, folder: str = "") -> dict
             "missing": [run.id for run in planned if run.id not in done and run.id not in failed],
             "failed": failed,
         },
-        "arms": {arm: _arm([by_seed[seed] for seed in sorted(by_seed)], frames) for arm, by_seed in by_arm.items()},
+        "arms": {
+            arm: {"headline": arm in study.headline, "fold": list(study.folds.get(arm, ()))}
+            | _arm([by_seed[seed] for seed in sorted(by_seed)], frames)
+            for arm, by_seed in by_arm.items()
+        },
+        "by_width": list(study.by_width),
         "contrasts": contrasts.judge(study, by_arm, frames),
         "choices": _choices(study, by_arm),
     }

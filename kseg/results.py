@@ -1,8 +1,8 @@
 """result.json: what one run of a study leaves, small and whole, and whether two of them may be compared.
 
 A result holds the run's settings and identity, the evaluation blocks, per-frame counts (which the bootstrap over test
-frames needs) and pooled score histograms (which curves need). Counts are int arrays, xz-compressed in base64. Does not
-decide which runs there are (kseg/study.py) nor what they mean (kseg/findings.py). `of_run` loads TensorFlow.
+frames needs) and curves. Counts are int arrays, xz-compressed in base64. Does not make results (kseg/outcome.py), nor
+decide which runs there are (kseg/study.py) or what they mean (kseg/findings.py).
 """
 
 import base64
@@ -16,8 +16,6 @@ import platform
 import numpy as np
 
 FORMAT = 1
-# Frames are resampled on coarse histograms, curves are drawn from fine ones; both have equal shares of pixels per bin.
-COARSE_BINS, FINE_BINS = 64, 1024
 
 
 def fingerprint(value) -> str:
@@ -48,24 +46,6 @@ def unpack(packed: dict) -> np.ndarray:
     planes = np.frombuffer(lzma.decompress(base64.b64decode(packed["xz"])), np.uint8)
     data = np.ascontiguousarray(planes.reshape(dtype.itemsize, -1).T).view(dtype)
     return data.reshape(packed["shape"]).astype(np.int64)
-
-
-def rebin(histograms, edges) -> np.ndarray:
-    """Histograms [..., bins] summed into the groups that start at bin `edges[i]`: [..., len(edges)]."""
-    return np.add.reduceat(np.asarray(histograms), edges, axis=-1)
-
-
-def equal_share_edges(total, bins: int) -> np.ndarray:
-    """First bins of at most `bins` groups with about equal counts of `total` [bins], none of them empty."""
-    total = np.asarray(total, np.float64)
-    filled = np.flatnonzero(total)
-    if not filled.size:
-        return np.array([0])
-    share = (np.cumsum(total)[filled] - total[filled]) / total.sum()
-    group = np.minimum((share * bins).astype(int), bins - 1)
-    first = filled[np.flatnonzero(np.diff(group, prepend=-1))]
-    first[0] = 0
-    return first
 
 
 def identity(records_digest: str) -> dict:

@@ -1,17 +1,14 @@
-"""Many runs, one comparison: which runs a study has, and how they get done.
+"""Many runs, one comparison: carries a study out and renders what it found; what tools/study.py calls.
 
-A study configuration (configs/study_*.py) names arms, each a few keys that differ from one base configuration, and a
-grid of (stage, arms, seeds). Every run is a process of its own; one is finished where its result.json exists, and
-what is unfinished goes on from its last checkpoint. What the results mean is for kseg/findings.py, how they look for
-kseg/report.py. This module loads TensorFlow in the run's own process only.
+Every run is a process of its own. It is finished where its result.json exists, and what is unfinished goes on from its
+last checkpoint. Which runs there are is kseg/grid.py's to say, what they mean kseg/findings.py's, how that looks
+kseg/report.py's. Loads TensorFlow in the runs' own processes only.
 """
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,81 +17,11 @@ import time
 
 import ml_collections
 
-from kseg import results
-
-# Keys that say where and how a run is carried out, not what it computes; they are no part of its name.
-_CARRIED_OUT = (
-    "data.records_dir",
-    "data.num_parallel_calls",
-    "data.cache",
-    "log.pictures",
-    "train.checkpoint_every_steps",
-    "train.keep_checkpoints",
-)
+import kseg
+from kseg import findings, grid, report, results
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One run: `config` is complete; `id` reads arm-sSEED-HASH, the hash being of the configuration."""
-
-    id: str
-    stage: str
-    arm: str
-    seed: int
-    config: ml_collections.ConfigDict
-
-
-def expand(study) -> list[Run]:
-    """All runs of a study configuration, in order: stage by stage, in a stage seed by seed, then as listed.
-
-    Raises:
-      ValueError: on an unknown arm or key, a run listed twice, or a contrast whose arm has no run.
-    """
-    stages = list(dict.fromkeys(stage for stage, _, _ in study.grid))
-    listed = []
-    for stage, arms, seeds in study.grid:
-        for place, arm in enumerate(arms):
-            if arm not in study.arms:
-                raise ValueError(
-                    f"study {study.name}: the grid lists arm {arm!r}, expected one of {', '.join(study.arms)}."
-                )
-            listed += [((stages.index(stage), seed, len(listed), place), stage, arm, seed) for seed in seeds]
-    runs, names = [], set()
-    # Sorting is stable: in a stage and seed, the order is that of the grid.
-    for _, stage, arm, seed in sorted(listed, key=lambda entry: entry[0][:2]):
-        if (arm, seed) in names:
-            raise ValueError(f"study {study.name}: {arm} with seed {seed} is in the grid twice; list it once.")
-        names.add((arm, seed))
-        config = _configure(study, arm, seed)
-        runs.append(Run(f"{arm}-s{seed}-{results.fingerprint(settings(config))[:8]}", stage, arm, seed, config))
-    for name, *arms, _, _ in study.contrasts:
-        for arm in arms:
-            if arm not in {run.arm for run in runs}:
-                raise ValueError(f"study {study.name}: contrast {name!r} speaks of arm {arm!r}, which has no run.")
-    return runs
-
-
-def settings(config) -> dict:
-    """What a run computes: its configuration as plain JSON values, less the keys that say how it is carried out."""
-    values = json.loads(config.to_json())
-    for key in _CARRIED_OUT:
-        section, name = key.split(".")
-        values.get(section, {}).pop(name, None)
-    return values
-
-
-def share(runs, only: str) -> list[Run]:
-    """Share k of n of the runs, for job arrays: "k/n", k from 0; every n-th run from k on. "" is all of them."""
-    if not only:
-        return list(runs)
-    match = re.fullmatch(r"(\d+)/(\d+)", only)
-    k, n = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not match or not 0 <= k < n:
-        raise ValueError(f"--only={only}: expected k/n with 0 <= k < n, such as 0/4 to 3/4.")
-    return list(runs)[k::n]
-
-
-def state(run: Run, workdir: str) -> str:
+def state(run: grid.Run, workdir: str) -> str:
     """finished | failed | started | waiting."""
     folder = os.path.join(workdir, "runs", run.id)
     for name, word in (("result.json", "finished"), ("failed.txt", "failed"), ("run.json", "started")):
@@ -114,7 +41,7 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
       only: a share k/n of the runs.
       say: gets one line per event.
     """
-    runs = share(expand(study), only)
+    runs = grid.share(grid.expand(study), only)
     if not study.base.data.records_dir:
         raise ValueError("no records: set --config.base.data.records_dir=FOLDER (tools/convert_*.py writes one).")
     if not os.path.isdir(study.base.data.records_dir):
@@ -152,7 +79,8 @@ def run_one(folder: str) -> None:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         with open(os.path.join(folder, "run.json"), encoding="utf-8") as file:
             request = json.load(file)
-        from kseg import train  # TensorFlow, in the run's own process
+        kseg.load_tensorflow_quietly()
+        from kseg import outcome, train
 
         started, used = time.monotonic(), time.process_time()
         config = ml_collections.ConfigDict(_tuples(request["config"]))
@@ -160,7 +88,7 @@ def run_one(folder: str) -> None:
         resumed = os.path.exists(training)
         if train.train_and_evaluate(config, training, progress=False) != train.FINISHED:
             sys.exit("stopped before the last step; start the study again to go on")
-        result = results.of_run(training, config, request["test_split"])
+        result = outcome.of_run(training, config, request["test_split"])
         result |= {key: request[key] for key in ("id", "study", "stage", "arm", "seed", "settings")}
         # Of this process alone: a run that was resumed says so, and no time is estimated from it.
         result["seconds"] = round(time.monotonic() - started, 1)
@@ -170,8 +98,31 @@ def run_one(folder: str) -> None:
         shutil.rmtree(os.path.join(training, "checkpoints"), ignore_errors=True)
 
 
-def collect(workdir: str, into: str) -> int:
-    """Copies every finished run's result.json to `into`/runs/<id>/result.json; returns how many there are."""
+def show(study, workdir: str, only: str = "", say=print) -> None:
+    """Lists the runs: id, stage and state."""
+    runs = grid.share(grid.expand(study), only)
+    states = [state(run, workdir) for run in runs]
+    for run, word in zip(runs, states):
+        say(f"{word:9} {run.stage:12} {run.id}")
+    counts = ", ".join(f"{states.count(word)} {word}" for word in dict.fromkeys(states))
+    say(f"{study.name}: {len(runs)} runs, {counts}")
+
+
+def render(study, workdir: str, say=print) -> dict:
+    """Writes study.json, report.html and figures/ from the finished runs in a folder; returns study.json's content."""
+    runs = grid.expand(study)
+    found = findings.read(workdir, {run.id: grid.settings(run.config) for run in runs})
+    summary = findings.summarise(study, found, runs, workdir)
+    path = report.write(summary, workdir, _pictures(study, found, workdir))
+    say(f"{path}: {len(found)} of {len(runs)} runs")
+    for entry in summary["contrasts"]:
+        if entry["primary"]:
+            say(f"  {entry['name']}: {entry['arm']} - {entry['reference']}, {entry['measure']}: {entry['verdict']}")
+    return summary
+
+
+def collect(study, workdir: str, into: str, say=print) -> dict:
+    """Copies every finished run's result.json to `into`/runs/<id>/result.json, and renders there."""
     found = results.find(workdir)
     if not found:
         raise FileNotFoundError(f"{workdir}: no finished run (runs/<id>/result.json); run the study first.")
@@ -180,22 +131,26 @@ def collect(workdir: str, into: str) -> int:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(path, encoding="utf-8") as file:
             results.write_text(target, file.read())
-    return len(found)
+    return render(study, into, say)
+
+
+def show_choices(summary: dict, say=print) -> None:
+    """Prints what the held-out frames chose."""
+    for choice in summary["choices"]:
+        say(f"{choice['name']}: {choice['chosen']:g}" if "chosen" in choice else f"{choice['name']}: not complete")
+        for row in choice["candidates"]:
+            values = [
+                f"{name} {100 * row[name]:.2f}" for name in (choice["criterion"], choice["guard"]) if row.get(name)
+            ]
+            say(f"  {row['value']:g}: {', '.join(values) or 'not complete'}")
 
 
 _HELD = 75  # exit status of a run whose folder another process holds
 
 
-def _configure(study, arm, seed):
-    config = study.base.copy_and_resolve_references()
-    with config.unlocked() if config.is_locked else contextlib.nullcontext():
-        for section, values in study.arms[arm].items():
-            for key, value in values.items():
-                if section not in config or key not in config[section]:
-                    raise ValueError(f"study {study.name}, arm {arm}: there is no key {section}.{key}.")
-                config[section][key] = value
-        config.train.seed = seed
-    return config
+def _pictures(study, found, workdir):
+    """{title: (caption, PNG bytes)} of the study's pictures, where they may be shown and the runs drew them."""
+    return {}
 
 
 def _tuples(value):
@@ -216,7 +171,7 @@ def _spawn(study, run, workdir):
         "arm": run.arm,
         "seed": run.seed,
         "test_split": study.test_split,
-        "settings": settings(run.config),
+        "settings": grid.settings(run.config),
         "config": json.loads(run.config.to_json()),
     }
     results.write_text(os.path.join(folder, "run.json"), json.dumps(request, indent=1, sort_keys=True) + "\n")

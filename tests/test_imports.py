@@ -10,8 +10,10 @@ ROOT = pathlib.Path(__file__).parent.parent
 # From the top: a module of kseg imports only from lines below its own. A line may hold several that do not meet.
 ORDER = [
     "study",
-    "report answer simulate",
-    "statistics results",
+    "grid answer report",
+    "figures findings outcome",
+    "charts contrasts",
+    "results statistics",
     "predict export dry_run",
     "signatures folding",
     "train",

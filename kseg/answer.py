@@ -1,0 +1,123 @@
+"""Fills the numbers of docs/answer.md from study.json files, so that page and measurements cannot disagree.
+
+A number on the page stands between two comments that Markdown does not show:
+
+    <!--camvid/contrasts/capacity/estimate signed-->+0.4<!--/-->
+
+First the study (docs/study/<name>/study.json beside the page), then keys into it; an entry of a list is named by its
+"key". Then how it is written. What a study does not have (yet) is written "not yet measured". Does not measure.
+"""
+
+import json
+import os
+import re
+
+NOT_YET = "not yet measured"
+_SPOT = re.compile(r"(<!--([a-z0-9_]+)/([^>]*?) (\w+)-->)(.*?)(<!--/-->)", re.DOTALL)
+
+
+def fill_page(path: str, check: bool = False, say=print) -> None:
+    """Fills a page in place.
+
+    Raises:
+      ValueError: with `check`, where the page does not say what the files say; or at an unknown way of writing.
+    """
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    filled = fill(text, os.path.join(os.path.dirname(path), "study"))
+    if filled == text:
+        say(f"{path}: agrees with the studies")
+        return
+    if check:
+        stale = [
+            f"{ours[2]}/{ours[3]}"
+            for ours, now in zip(_SPOT.finditer(text), _SPOT.finditer(filled))
+            if ours[5] != now[5]
+        ]
+        raise ValueError(
+            f"{path} does not agree with the studies at {', '.join(stale[:3])} ({len(stale)} in all); run "
+            f"python tools/study.py --answer={path}"
+        )
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(filled)
+    say(f"{path}: filled")
+
+
+def fill(text: str, studies_dir: str) -> str:
+    """The page's text with every number as the studies in `studies_dir` have it."""
+    studies = {}
+
+    def spot(match):
+        opening, name, path, form, closing = match[1], match[2], match[3], match[4], match[6]
+        if name not in studies:
+            file = os.path.join(studies_dir, name, "study.json")
+            studies[name] = None
+            if os.path.exists(file):
+                with open(file, encoding="utf-8") as handle:
+                    studies[name] = json.load(handle)
+        if form not in _FORMS:
+            raise ValueError(f"<!--{name}/{path} {form}-->: expected one of {', '.join(_FORMS)} at the end.")
+        value = look_up(studies[name], path)
+        # A table is rows of its own; its note must not be mistaken for one.
+        line = "\n" if form == "table" else ""
+        shown = f"{line}{NOT_YET}{line}" if value is None else _FORMS[form](value)
+        return f"{opening}{shown}{closing}"
+
+    return _SPOT.sub(spot, text)
+
+
+def look_up(study, path: str):
+    """The value at "arms/ignore-w8/measures/forced_miou/mean"; None where there is none."""
+    value = study
+    for key in path.split("/"):
+        if isinstance(value, list):
+            value = next((entry for entry in value if isinstance(entry, dict) and entry.get("key") == key), None)
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _signed(value):
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _percent(value):
+    return f"{100 * value:.1f}"
+
+
+def _mean_sd(measure):
+    spread = "" if measure["sd"] is None else f" ± {100 * measure['sd']:.1f}"
+    return f"{100 * measure['mean']:.1f}{spread}"
+
+
+def _interval(entry):
+    if entry.get("low") is None:
+        return NOT_YET if entry.get("estimate") is None else f"{_signed(entry['estimate'])} (one seed)"
+    return f"{_signed(entry['estimate'])} ({_signed(entry['low'])} to {_signed(entry['high'])})"
+
+
+def _by_stage(stages):
+    return ", ".join(f"{name} {count['done']} of {count['planned']}" for name, count in stages.items())
+
+
+def _contrasts(entries):
+    """A Markdown table of contrasts, primary ones first and marked."""
+    lines = ["", "| contrast | measure | seeds | points (95 % interval) | verdict |", "|---|---|---|---|---|"]
+    for entry in sorted(entries, key=lambda entry: not entry["primary"]):
+        mark = "**" if entry["primary"] else ""
+        names = f"{mark}{entry['arm']} − {entry['reference']}{mark}"
+        cells = [names, entry["measure"], str(len(entry["seeds"])), _interval(entry), f"{mark}{entry['verdict']}{mark}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+_FORMS = {
+    "signed": _signed,
+    "percent": _percent,
+    "mean_sd": _mean_sd,
+    "interval": _interval,
+    "stages": _by_stage,
+    "table": _contrasts,
+    "count": lambda value: str(value if isinstance(value, int) else len(value)),
+    "text": str,
+}
