@@ -39,7 +39,8 @@ def get_config() -> ml_collections.ConfigDict:
     base.log.every_steps = 50
     base.log.pictures = 0
     study.test_split = "val"
-    study.sequence_pattern = r"^([^_]+_[^_]+_[^_]+)"  # scenes are independent of each other: each is a sequence
+    study.sequence_pattern = r"^([^_]+)"
+    # Scenes are drawn one by one and independent of each other: blocks of one.
     study.block_frames, study.draws, study.margin = 1, 2000, 0.01
     study.publish_pictures = True
     study.arms = {name: {"treatment": {"name": name}} for name in TREATMENTS}

@@ -11,19 +11,20 @@ import numpy as np
 import tensorflow as tf
 
 import tfrecords
-from kseg import evaluate, histograms, input_pipeline, results, scorecard, statistics, tally
+from kseg import evaluate, gallery, histograms, input_pipeline, results, scorecard, statistics, tally
 
 LOST = np.geomspace(0.001, 0.2, 40)  # shares of correctly labelled pixels at which curves are read
 _FRAME_BINS = 64  # per-frame histograms serve resampling alone; the AUROC moves by less than 2 / 64 of the tied share
 
 
-def of_run(folder: str, config, test_split: str) -> dict:
+def of_run(folder: str, config, test_split: str, pictures_dir: str = "") -> dict:
     """The result of a finished training run.
 
     Args:
       folder: its workdir (kseg/train.py).
       config: its configuration.
       test_split: what it is evaluated on; "" = the images held out of training.
+      pictures_dir: gets pictures of the test split (kseg/gallery.py); "" = none.
 
     Returns:
       JSON values: identity, classes, primary_score, parameters, flops, training, calibration, evaluation.
@@ -37,6 +38,8 @@ def of_run(folder: str, config, test_split: str) -> dict:
     report = evaluate.evaluate(
         run.model, run.treatment, manifest, run.config, split, indices, threshold=threshold, progress=False
     )
+    if pictures_dir and test_split:
+        gallery.save(pictures_dir, run, manifest, split)
     return {
         "identity": results.identity(manifest.digest),
         "classes": list(run.table.class_names),

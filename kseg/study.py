@@ -18,7 +18,8 @@ import time
 import ml_collections
 
 import kseg
-from kseg import findings, grid, report, results
+import tfrecords
+from kseg import findings, gallery, grid, report, results
 
 
 def state(run: grid.Run, workdir: str) -> str:
@@ -46,6 +47,8 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
         raise ValueError("no records: set --config.base.data.records_dir=FOLDER (tools/convert_*.py writes one).")
     if not os.path.isdir(study.base.data.records_dir):
         raise FileNotFoundError(f"{study.base.data.records_dir}: no such folder; convert the data set first.")
+    code = results.code_fingerprint()
+    _same_as_finished(runs, workdir, code, tfrecords.info(study.base.data.records_dir).digest)
     left = [run for run in runs if state(run, workdir) != "finished"]
     say(f"{study.name}: {len(runs)} runs, {len(runs) - len(left)} finished")
     failed = []
@@ -56,9 +59,13 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
         )
         if state(run, workdir) == "finished":  # by another process meanwhile
             continue
-        code = _spawn(study, run, workdir)
+        if results.code_fingerprint() != code:
+            raise ValueError(
+                "the code of kseg/ or tfrecords/ has changed since the study started; use a clone of its own."
+            )
+        status = _spawn(study, run, workdir)
         folder = os.path.join(workdir, "runs", run.id)
-        if code == _HELD:
+        if status == _HELD:
             say("  another process is at it: passed over")
         elif state(run, workdir) == "finished":
             seconds = results.load(os.path.join(folder, "result.json"))["seconds"]
@@ -66,8 +73,8 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
         else:
             failed.append(run.id)
             reason = _last_line(os.path.join(folder, "log.txt"))
-            results.write_text(os.path.join(folder, "failed.txt"), f"exit status {code}: {reason}\n")
-            say(f"  FAILED, exit status {code}: {reason} ({folder}/log.txt)")
+            results.write_text(os.path.join(folder, "failed.txt"), f"exit status {status}: {reason}\n")
+            say(f"  FAILED, exit status {status}: {reason} ({folder}/log.txt)")
     return failed
 
 
@@ -88,7 +95,7 @@ def run_one(folder: str) -> None:
         resumed = os.path.exists(training)
         if train.train_and_evaluate(config, training, progress=False) != train.FINISHED:
             sys.exit("stopped before the last step; start the study again to go on")
-        result = outcome.of_run(training, config, request["test_split"])
+        result = outcome.of_run(training, config, request["test_split"], folder if request["pictures"] else "")
         result |= {key: request[key] for key in ("id", "study", "stage", "arm", "seed", "settings")}
         # Of this process alone: a run that was resumed says so, and no time is estimated from it.
         result["seconds"] = round(time.monotonic() - started, 1)
@@ -122,7 +129,7 @@ def render(study, workdir: str, say=print) -> dict:
 
 
 def collect(study, workdir: str, into: str, say=print) -> dict:
-    """Copies every finished run's result.json to `into`/runs/<id>/result.json, and renders there."""
+    """Copies every finished run's result.json (and pictures) to `into`/runs/<id>/, and renders there."""
     found = results.find(workdir)
     if not found:
         raise FileNotFoundError(f"{workdir}: no finished run (runs/<id>/result.json); run the study first.")
@@ -131,6 +138,9 @@ def collect(study, workdir: str, into: str, say=print) -> dict:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(path, encoding="utf-8") as file:
             results.write_text(target, file.read())
+        drawn = os.path.join(os.path.dirname(path), gallery.NAME)
+        if study.publish_pictures and os.path.exists(drawn):
+            shutil.copyfile(drawn, os.path.join(os.path.dirname(target), gallery.NAME))
     return render(study, into, say)
 
 
@@ -149,8 +159,30 @@ _HELD = 75  # exit status of a run whose folder another process holds
 
 
 def _pictures(study, found, workdir):
-    """{title: (caption, PNG bytes)} of the study's pictures, where they may be shown and the runs drew them."""
-    return {}
+    """The sheets of kseg/gallery.py, of the first seed of each headline arm, where they may be shown."""
+    if not study.publish_pictures:
+        return {}
+    paths = {}
+    for result in found:
+        path = os.path.join(workdir, "runs", result["id"], gallery.NAME)
+        if result["arm"] in study.headline and os.path.exists(path):
+            paths.setdefault(result["arm"], path)
+    return gallery.sheets(list(paths.values()))
+
+
+def _same_as_finished(runs, workdir, code, records):
+    """Refuses to add runs that could not be compared with the finished ones."""
+    for run in runs:
+        path = os.path.join(workdir, "runs", run.id, "result.json")
+        if not os.path.exists(path):
+            continue
+        made = results.load(path)["identity"]
+        for name, ours in (("code", code), ("records", records)):
+            if made[name] != ours:
+                raise ValueError(
+                    f"runs/{run.id} in {workdir} was made with other {name} ({made[name][:12]}, now {ours[:12]}); "
+                    "go on with those, or give another --workdir."
+                )
 
 
 def _tuples(value):
@@ -171,6 +203,7 @@ def _spawn(study, run, workdir):
         "arm": run.arm,
         "seed": run.seed,
         "test_split": study.test_split,
+        "pictures": study.publish_pictures,
         "settings": grid.settings(run.config),
         "config": json.loads(run.config.to_json()),
     }

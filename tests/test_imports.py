@@ -11,7 +11,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 ORDER = [
     "study",
     "grid answer report",
-    "figures findings outcome",
+    "figures findings outcome tables",
+    "gallery",
     "charts contrasts",
     "results statistics",
     "predict export dry_run",
