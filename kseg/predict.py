@@ -17,6 +17,8 @@ import tqdm
 from kseg import cpp_session, pictures, serving
 from tfrecords import labels
 
+_LEGEND_PX = 400  # the narrowest legend that can be read
+
 
 class Local:
     """An exported model in this process, with the calls of serving.Client.
@@ -147,8 +149,11 @@ def _overlay(contents, mask, table):
     with PIL.Image.open(io.BytesIO(contents)) as image:
         pixels = np.array(image.convert("RGB"))
     drawn = pictures.overlay(pixels, mask, table)
-    legend = pictures.legend(table, drawn.shape[1])
-    return np.concatenate([drawn, legend[:, : drawn.shape[1]]]) if legend.shape[1] >= drawn.shape[1] else drawn
+    legend = pictures.legend(table, max(drawn.shape[1], _LEGEND_PX))
+    picture = np.full((drawn.shape[0] + legend.shape[0], legend.shape[1], 3), 255, np.uint8)
+    picture[: drawn.shape[0], : drawn.shape[1]] = drawn
+    picture[drawn.shape[0] :] = legend
+    return picture
 
 
 def _jobs(paths, output_dir):

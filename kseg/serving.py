@@ -156,7 +156,9 @@ def as_request_bytes(contents, name="image"):
     """As `read_image`, from the bytes of a file; `name` is for the error message."""
     try:
         with PIL.Image.open(io.BytesIO(contents)) as image:
-            upright = image.getexif().get(0x0112, 1) in (0, 1)  # 0x0112: orientation; 1 is upright, 0 undefined
+            # Asking a PNG without an EXIF chunk for its EXIF would decode it whole.
+            has_exif = image.format != "PNG" or "exif" in image.info
+            upright = not has_exif or image.getexif().get(0x0112, 1) in (0, 1)  # orientation: 1 is upright, 0 undefined
             if image.format in ("PNG", "JPEG") and upright:
                 return contents
             buffer = io.BytesIO()

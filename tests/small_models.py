@@ -30,6 +30,11 @@ def network(treatment_name="ignore", width=4, depth=2, norm="batch", seed=0, num
                     random.uniform(0.5, 1.5, variance.shape),
                 ]
             )
+    # Logits as far apart as a trained network's: every output of mean 0 and deviation 2 over a picture.
+    head = model.get_layer("head")
+    logits = model(picture(64, 96, seed)[None].astype(np.float32)).numpy().reshape(-1, treatment.num_outputs)
+    factor = 2 / logits.std(0)
+    head.set_weights([head.kernel * factor, -logits.mean(0) * factor])
     return model, treatment
 
 
@@ -49,7 +54,7 @@ def _exported(base, treatment_name, threshold, precision, norm):
         str(folder),
         threshold=threshold,
         precision=precision,
-        max_pixels=1024 * 1024,
+        max_pixels=1024 * 1600,
         warmup_sizes=[(32, 48)],
     )
     return path, model, treatment

@@ -182,7 +182,7 @@ def test_the_estimated_memory_of_a_convolution_is_its_input_and_output():
 @pytest.mark.parametrize(
     ("name", "threshold", "precision", "norm"),
     [
-        ("ignore", 1.5, "float32", "batch"),
+        ("ignore", 2.4, "float32", "batch"),
         ("background_class", None, "float32", "batch"),
         ("void_head", 0.5, "bfloat16", "group"),
     ],
@@ -205,7 +205,7 @@ def test_the_cpp_session_answers_what_keras_computes(base, name, threshold, prec
 
 
 def test_images_of_many_sizes_in_one_request_do_not_touch_each_other(base):
-    path, _, _ = small_models.exported(base, "ignore", 1.5)
+    path, _, _ = small_models.exported(base, "ignore", 2.4)
     files = [small_models.encode(small_models.picture(h, w, seed=h)) for h, w in [(5, 9), (64, 48), (1, 70), (31, 31)]]
     with cpp_session.CppSession(path) as session:
         together = session.run("detail", image_bytes=files)
@@ -225,7 +225,7 @@ def test_weights_are_stored_once(tmp_path):
 
 
 def test_every_output_has_the_batch_first_and_every_input_keeps_its_static_shape(base):
-    path, _, _ = small_models.exported(base, "ignore", 1.5)
+    path, _, _ = small_models.exported(base, "ignore", 2.4)
     with cpp_session.CppSession(path) as session:
         shapes = {
             name: {
@@ -252,7 +252,7 @@ def test_every_output_has_the_batch_first_and_every_input_keeps_its_static_shape
 
 
 def test_string_ops_are_pinned_to_the_cpu_and_the_network_is_free(base):
-    path, _, _ = small_models.exported(base, "ignore", 1.5)
+    path, _, _ = small_models.exported(base, "ignore", 2.4)
     with open(os.path.join(path, "saved_model.pb"), "rb") as file:
         graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0].graph_def
     nodes = [node for function in graph.library.function for node in function.node_def]
@@ -265,7 +265,7 @@ def test_string_ops_are_pinned_to_the_cpu_and_the_network_is_free(base):
 
 
 def test_about_and_the_metadata_say_the_same_and_the_digests_are_the_files(base):
-    path, model, _ = small_models.exported(base, "ignore", 1.5)
+    path, model, _ = small_models.exported(base, "ignore", 2.4)
     with open(os.path.join(path, export.METADATA)) as file:
         metadata = json.load(file)
     with cpp_session.CppSession(path) as session:
@@ -281,7 +281,7 @@ def test_about_and_the_metadata_say_the_same_and_the_digests_are_the_files(base)
     assert about["official_ids"] == [7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33, 0]
     assert about["classes"][13] == {"name": "car", "color": [0, 0, 142], "id": 26}
     assert labels.LabelTable.from_json(about["table"]) == labels.CITYSCAPES
-    assert about["score_map"]["threshold"] == 1.5 and about["operating_point"] == "calibrated"
+    assert about["score_map"]["threshold"] == 2.4 and about["operating_point"] == "calibrated"
 
 
 def test_abstaining_writes_an_id_that_is_void_in_every_table():
@@ -295,7 +295,7 @@ def test_abstaining_writes_an_id_that_is_void_in_every_table():
 def test_the_warm_up_requests_are_tf_servings_and_run(base):
     from tensorflow_serving.apis import prediction_log_pb2
 
-    path, _, _ = small_models.exported(base, "ignore", 1.5)
+    path, _, _ = small_models.exported(base, "ignore", 2.4)
     seen = []
     with cpp_session.CppSession(path) as session:
         for record in tf.data.TFRecordDataset(os.path.join(path, export.WARMUP)).as_numpy_iterator():
@@ -365,15 +365,15 @@ def test_what_a_killed_export_left_is_replaced(quick, tmp_path):
 
 
 def test_the_check_catches_another_network(base):
-    path, model, treatment = small_models.exported(base, "ignore", 1.5)
+    path, model, treatment = small_models.exported(base, "ignore", 2.4)
     other, _ = small_models.network("ignore", seed=1)
     with open(os.path.join(path, export.METADATA)) as file:
         metadata = json.load(file)
     del metadata["files"], metadata["origin"]
     about_json = json.dumps(metadata, separators=(",", ":"))
-    export.check(path, folding.fold(model), treatment, 1.5, about_json)
+    export.check(path, folding.fold(model), treatment, 2.4, about_json)
     with pytest.raises(ValueError, match="differs from Keras"):
-        export.check(path, folding.fold(other), treatment, 1.5, about_json)
+        export.check(path, folding.fold(other), treatment, 2.4, about_json)
 
 
 def test_infinite_weights_and_unserveable_options_are_refused(quick, tmp_path):
