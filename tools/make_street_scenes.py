@@ -21,9 +21,10 @@ options checks the folder and exits 0. The folder is built beside its final name
 It does not try to look like photographs. It is made so that shape, place and texture are needed to tell the classes
 apart: greys are shared by roads, cars and houses, and light, haze and sensor noise vary from scene to scene.
 
-How a scene is made: `_layout` decides what stands where in metres; `_draw_ground` paints the street plane; a queue of
-things, each at a depth, is painted from far to near on a picture and a label map of twice the size; `_finish` halves
-both (area mean for the picture, every second pixel for the labels) and adds the parts that move with the camera.
+The drawing is in street_scenes/ beside this file, which needs NumPy and Pillow and nothing of kseg's. `plan` decides
+what stands where in metres; `ground` paints the street plane; everything else waits in a queue, each thing at a depth,
+and is painted from far to near on a picture and a label map of twice the size; `sensor` halves both (area mean for the
+picture, every second pixel for the labels) and adds the parts that move with the camera.
 """
 
 import concurrent.futures

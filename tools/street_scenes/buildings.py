@@ -58,6 +58,7 @@ def _house(world: World, x: float, side: int, z: float, length: float, height: f
 
     def draw():
         light, canvas, px = world.light, world.canvas, world.px
+        number, canvas.instance = canvas.instance, 0  # the number is the sheet's, not the house's
         z1, own = z + length, random.Random(texture_seed)
         middle = z + length * 0.4
         roof_color = jitter(own, own.choice(((92, 52, 42), (70, 66, 64), (110, 70, 56), (60, 62, 70))), 8)
@@ -88,9 +89,8 @@ def _house(world: World, x: float, side: int, z: float, length: float, height: f
         if scaffold:
             # A sheet over the scaffolding: a house's size and place, but cloth.
             sheet = _cloth(own, light, (-side, 0, 0), texture.size, middle)
-            canvas.instance, house = 0, canvas.instance
             canvas.textured(texture, quad, BUILDING)
-            canvas.instance = house
+            canvas.instance = number
             high, low = height * 0.95, height * 0.12
             canvas.textured(sheet, [px(x, high, z), px(x, high, z1), px(x, low, z1), px(x, low, z)], STATIC)
         else:
@@ -169,7 +169,7 @@ def _facade(rng, light, color, normal, length, height, per_metre, z) -> Image.Im
             if shutters and sx > 5:
                 rect(left - 0.5, b - 0.05, 0.38, tall + 0.1, shutters)
                 rect(left + wide + 0.12, b - 0.05, 0.38, tall + 0.1, shutters)
-    grain = grain_texture("plaster").crop((0, 0, min(256, width_px), min(256, height_px))).resize(texture.size)
+    grain = grain_texture().crop((0, 0, min(256, width_px), min(256, height_px))).resize(texture.size)
     return ImageChops.multiply(texture, grain)
 
 

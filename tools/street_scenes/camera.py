@@ -44,8 +44,8 @@ def city_camera(options: Options, city: str) -> Camera:
     area = float(bow.sum()) / height
     left = 0.0135 * width * lean / area * bow + side
     right = 0.0135 * width * (1 - lean) / area * bow + side
-    # Sub-pixel widths are kept on average by a fixed dither along the edge.
-    dither = (np.arange(height) * 0.6180339887 % 1.0)[:, None] - 0.5
+    # In small pictures sub-pixel widths are kept on average by a fixed dither along the edge.
+    dither = ((np.arange(height) * 0.6180339887 % 1.0)[:, None] - 0.5) * (width < 400)
     border = (columns + dither < left) | (width - columns + dither < right)
 
     # The bonnet: a flat dome, 4.7 % before the frame is cut from it.

@@ -45,14 +45,12 @@ class Canvas:
     def ring(self, x: float, y: float, rx: float, ry: float, width: float, color: tuple) -> None:
         self._paint.ellipse((x - rx, y - ry, x + rx, y + ry), outline=color, width=max(1, round(width)))
 
-    def stamp(self, box: tuple, shade: Image.Image, alpha: Image.Image, label: int | None) -> None:
-        """Pastes a picture through a soft mask; the label follows the mask at one half."""
-        self.rgb.paste(shade, box, alpha)
+    def stamp(self, corner: tuple, color: tuple, alpha: Image.Image, label: int | None) -> None:
+        """Paints a colour through a soft mask; the label follows the mask at one half."""
+        box = (*corner, corner[0] + alpha.width, corner[1] + alpha.height)
+        self.rgb.paste(color, box, alpha)
         if label is not None:
-            hard = alpha.point(_THRESHOLD, "1")
-            self.labels.paste(
-                label + 256 * self.instance, (*box[:2], box[0] + alpha.width, box[1] + alpha.height), hard
-            )
+            self.labels.paste(label + 256 * self.instance, box, _half(alpha))
 
     def textured(self, texture: Image.Image, quad: list, label: int | None, see_through: bool = False) -> None:
         """Maps a flat texture on a quadrilateral (top left, top right, bottom right, bottom left), in perspective.
@@ -79,11 +77,13 @@ class Canvas:
             alpha = mask
         self.rgb.paste(mapped, (left, top), alpha)
         if label is not None:
-            hard = (alpha if see_through else mask).point(_THRESHOLD, "1")
+            hard = _half(alpha if see_through else mask)
             self.labels.paste(label + 256 * self.instance, (left, top, right, bottom), hard)
 
 
-_THRESHOLD = [0] * 128 + [255] * 128
+def _half(mask: Image.Image) -> Image.Image:
+    """Where a soft mask is at least one half."""
+    return mask.convert("1", dither=Image.Dither.NONE)
 
 
 def _to_texture(quad: list, width: int, height: int) -> tuple | None:

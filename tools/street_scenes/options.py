@@ -23,11 +23,11 @@ CITIES = {
 # The share of scenes that have a feature. Which scenes do is spread evenly over the numbering (see `has_feature`), so
 # that small sets come close to these shares too. Together with the sizes of things they set how much void there is.
 FEATURE_SHARES = {
-    "parking": 0.13,
-    "bridge": 0.05,
-    "tunnel": 0.03,
-    "rail": 0.09,
-    "ground_strip": 0.28,
+    "parking": 0.10,
+    "bridge": 0.035,
+    "tunnel": 0.02,
+    "rail": 0.07,
+    "ground_strip": 0.30,
     "island": 0.20,
     "water": 0.06,
     "crossing": 0.4,
@@ -38,12 +38,12 @@ FEATURE_SHARES = {
     "bicycles": 0.5,
     "caravan": 0.03,
     "trailer": 0.04,
-    "polegroup": 0.05,
+    "polegroup": 0.04,
     "dynamic": 0.55,
     "unlabeled": 0.2,
     "scaffold": 0.06,
 }
-UNSEEN_SHARES = {"caravan": 0.16, "trailer": 0.16, "dynamic": 0.75}  # in val under --unseen_void
+UNSEEN_SHARES = {"caravan": 0.15, "trailer": 0.15, "dynamic": 0.6}  # in val under --unseen_void
 
 
 @dataclasses.dataclass(frozen=True)

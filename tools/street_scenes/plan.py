@@ -47,7 +47,7 @@ def plan_street(world: World) -> Layout:
     )
     closed = rng.uniform(32, 60) if tunnel else FAR_M
     strips = [Strip("road", left, right)]
-    layout = Layout(name, strips, (left, right), lanes, crossing, zebra, closed, {}, [], [])
+    layout = Layout(name, strips, (left, right), lanes, crossing, zebra, closed, {}, [])
 
     for side in (-1, 1):
         x = right if side > 0 else left
@@ -254,7 +254,9 @@ def _put_moving_void(world: World, layout: Layout) -> None:
     rng = random.Random(f"moving/{world.options.seed}/{world.split}/{world.number}")
     left, right = layout.road
     if world.has("dynamic"):
-        for _ in range(rng.randrange(1, 3)):
+        # Unseen families are larger, so one of them makes up for two.
+        many = 1 if world.options.unseen_void else rng.randrange(1, 3)
+        for _ in range(many):
             for _ in range(8):
                 x = rng.choice((right + rng.uniform(0.2, 2.2), left - rng.uniform(0.2, 2.2), rng.uniform(left, right)))
                 z = 5.5 + 14 * rng.random() ** 1.3

@@ -3,7 +3,7 @@
 import math
 import random
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from street_scenes.ids import VEGETATION
 from street_scenes.palette import FOLIAGE, jitter, times
@@ -55,17 +55,13 @@ def draw_leaves(world, rng, x, y, width, height, color, z, label=VEGETATION) -> 
     left, top = int(x - width / 2), int(y - height / 2)
     if left > world.canvas.width or top > world.canvas.height or left + width < 0 or top + height < 0:
         return
-    shade, alpha = foliage_stamps()[rng.randrange(12)]
-    if rng.random() < 0.5:
-        shade, alpha = (
-            shade.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-            alpha.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-        )
+    stamps = foliage_stamps()
+    shade, alpha = stamps[rng.randrange(len(stamps))]
     size = (width, height)
-    shade, alpha = shade.resize(size, Image.Resampling.BILINEAR), alpha.resize(size, Image.Resampling.BILINEAR)
-    dark, bright = world.light.on(times(color, 0.35), z=z), world.light.on(times(color, 1.75), (0, 0.9, -0.4), z)
-    bands = [shade.point([d + (b - d) * i // 255 for i in range(256)]) for d, b in zip(dark, bright)]
-    world.canvas.stamp((left, top), Image.merge("RGB", bands), alpha, label)
+    alpha = alpha.resize(size, Image.Resampling.BILINEAR)
+    lit = ImageChops.multiply(alpha, shade.resize(size, Image.Resampling.BILINEAR))
+    world.canvas.stamp((left, top), world.light.on(times(color, 0.35), z=z), alpha, label)
+    world.canvas.stamp((left, top), world.light.on(times(color, 1.75), (0, 0.9, -0.4), z), lit, None)
 
 
 def put_hedge(world: World, x: float, layout: Layout, height: float) -> None:

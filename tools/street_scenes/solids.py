@@ -63,6 +63,14 @@ def draw_solid(world: World, solid: Solid, x: float, z: float, yaw: float, color
         depth = wx * wx + wz * wz
         points = [place(u0, v0, -half), place(u1, v1, -half), place(u1, v1, half), place(u0, v0, half)]
         faces.append((depth, points, shade(material, (nu * sin, nv, nu * cos))))
+    # Wheels seen from the end, under the body.
+    if solid.wheels and abs(cos) > 0.5:
+        radius = solid.wheels[0][1]
+        u = min(p[0] for p in solid.wheels) if cos > 0 else max(p[0] for p in solid.wheels)
+        low = min(v for _, v, _ in solid.ring)
+        for w0 in (-half + 0.03, half - 0.25):
+            tyre = [place(u, low + 0.05, w0), place(u, low + 0.05, w0 + 0.22), place(u, 0, w0 + 0.22), place(u, 0, w0)]
+            canvas.poly(tyre, light.on((22, 22, 24), z=z), label)
     for _, points, color in sorted(faces, key=lambda face: -face[0]):
         canvas.poly(points, color, label)
     for ends, u, facing in (
@@ -89,14 +97,6 @@ def draw_solid(world: World, solid: Solid, x: float, z: float, yaw: float, color
                     for a in range(10)
                 ]
                 canvas.poly([place(a, b, w) for a, b in circle], light.on(tone, normal, z), label)
-    # Wheels seen from the end, under the body.
-    if solid.wheels and abs(cos) > 0.5:
-        radius = solid.wheels[0][1]
-        u = min(p[0] for p in solid.wheels) if cos > 0 else max(p[0] for p in solid.wheels)
-        low = min(v for _, v, _ in solid.ring)
-        for w0 in (-half + 0.03, half - 0.25):
-            tyre = [place(u, low + 0.05, w0), place(u, low + 0.05, w0 + 0.22), place(u, 0, w0 + 0.22), place(u, 0, w0)]
-            canvas.poly(tyre, light.on((22, 22, 24), z=z), label)
 
 
 def oblong(a0, b0, a1, b1) -> list:

@@ -22,7 +22,6 @@ class Layout:
     zebra: float | None
     closed_m: float  # where a tunnel ends the street, or FAR_M
     outer: dict  # side -> kind of the ground beyond the strips
-    islands: list  # polygons of odd ground
     patches: list  # darker or lighter repairs of the road
 
 

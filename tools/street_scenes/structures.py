@@ -92,7 +92,7 @@ def _barrier_texture(rng, style, lit, color, size, length, height) -> Image.Imag
                     width=max(1, tall // 12),
                 )
     pen.rectangle((0, 0, width, max(1, tall // 14)), fill=pale)
-    return ImageChops.multiply(texture, grain_texture("plaster").resize(size))
+    return ImageChops.multiply(texture, grain_texture().resize(size))
 
 
 def put_crash_barrier(world: World, x: float, layout: Layout) -> None:
@@ -159,7 +159,7 @@ def put_backdrop(world: World, layout: Layout) -> None:
 def put_bridge(world: World, layout: Layout) -> None:
     """A bridge over the street: a deck with a railing, on two piers."""
     rng = world.rng
-    z, low, thick = rng.uniform(16, 38), rng.uniform(4.6, 6), rng.uniform(1.0, 1.9)
+    z, low, thick = rng.uniform(20, 42), rng.uniform(4.6, 6), rng.uniform(1.0, 1.9)
     left, right = layout.strips[0].x0 - rng.uniform(4, 7), layout.strips[0].x1 + rng.uniform(4, 7)
     color, piers = jitter(rng, rng.choice(((140, 138, 134), (120, 96, 80), (104, 120, 112)))), rng.random() < 0.7
     seams = rng.randrange(6, 16)

@@ -38,19 +38,15 @@ def foliage_stamps() -> tuple:
         leaves = fractal_noise(size, 12, 200 + number, 0.9)
         alpha = np.clip((0.78 - radius + 0.9 * (ragged - 0.5)) * 9, 0, 1)
         shade = 0.45 + 0.75 * (leaves - 0.5) + 0.22 * (1 - radius) - 0.22 * grid[:, None]
-        made.append(
-            (
-                Image.fromarray((np.clip(shade, 0.05, 1) * 255).astype(np.uint8)),
-                Image.fromarray((alpha * 255).astype(np.uint8)),
-            )
-        )
+        pair = [(np.clip(part, 0, 1) * 255).astype(np.uint8) for part in (shade, alpha)]
+        made.append(tuple(Image.fromarray(part) for part in pair))
+        made.append(tuple(Image.fromarray(np.ascontiguousarray(part[:, ::-1])) for part in pair))
     return tuple(made)
 
 
-@functools.lru_cache(maxsize=4)
-def grain_texture(kind: str) -> Image.Image:
-    """A grey texture around 230 to multiply surfaces with, RGB, 256 x 256."""
-    coarsest, strength = {"plaster": (4, 46), "rough": (32, 80)}[kind]
-    noise = fractal_noise(256, coarsest, 31 if kind == "plaster" else 37, 0.8)
-    grey = np.clip(232 + strength * (noise - 0.5), 0, 255).astype(np.uint8)
+@functools.lru_cache(maxsize=1)
+def grain_texture() -> Image.Image:
+    """Plaster: a grey texture around 232 to multiply surfaces with, RGB, 256 x 256."""
+    noise = fractal_noise(256, 4, 31, 0.8)
+    grey = np.clip(232 + 46 * (noise - 0.5), 0, 255).astype(np.uint8)
     return Image.merge("RGB", [Image.fromarray(grey)] * 3)

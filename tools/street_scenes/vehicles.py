@@ -95,16 +95,16 @@ def put_truck(world: World, x: float, z: float, yaw: float) -> bool:
         2.2, [([(-0.35, 1.5), (-0.35, 2.3), (0.5, 2.3), (0.78, 1.5)], "glass")], wheels=[(0.3, 0.45)],
     )  # fmt: skip
     cab.front, _ = lamps_and_bumpers(2.2, 0.5, 1.0)
-    load = box_solid(box_length, 2.35, 0.85, box_height)
+    load = box_solid(box_length, 2.35, 0.5, box_height)
     ribs = rng.randrange(0, 9)
     for i in range(ribs):
         u = -box_length / 2 + box_length * (i + 0.5) / ribs
         load.decals.append((oblong(u, 0.9, u + 0.06, box_height - 0.05), "rib"))
     if rng.random() < 0.4:
         load.decals.append((oblong(-box_length * 0.3, 1.5, box_length * 0.3, box_height - 0.5), "sign"))
-    load.decals.append((oblong(-box_length / 2, 0.6, box_length / 2, 0.85), "trim"))
+    load.decals.append((oblong(-box_length / 2, 0.5, box_length / 2, 0.85), "trim"))
     load.wheels = [(-box_length * 0.3, 0.45)]
-    load.rear = [(oblong(-0.03, 0.9, 0.03, box_height), "rib"), (oblong(-1.1, 0.55, 1.1, 0.8), "trim")]
+    load.rear = [(oblong(-0.03, 0.9, 0.03, box_height), "rib"), (oblong(-1.17, 0.5, 1.17, 0.85), "trim")]
     load.rear += [(oblong(s * 0.8, 0.58, s * 1.1, 0.76), "tail") for s in (-1, 1)]
     paint = {**base, "body": cargo, "rib": times(cargo, 0.75), "sign": jitter(rng, rng.choice(CAR_COLORS), 30)}
     forward = 1 if math.cos(yaw) > 0 else -1

@@ -34,7 +34,6 @@ def _bench(world, rng, x, z):
     for a in (-w * 0.85, w * 0.85):
         pen.line([(a, 0), (a, 0.88)], 0.09, iron)
     pen.rect(-w, 0.4, w, 0.52, wood)
-    pen.rect(-w, 0.12, w, 0.3, (40, 40, 40), None) if rng.random() < 0.3 else None
     for v in (0.6, 0.75):
         pen.rect(-w, v, w, v + 0.1, times(wood, 1.15))
 
@@ -74,8 +73,7 @@ def _advert_column(world, rng, x, z):
             b = min(r, a + rng.uniform(0.25, 0.6))
             pen.rect(a, v, b, v + (h - 0.75) / 3, tuple(rng.randrange(40, 230) for _ in range(3)))
             a = b
-    for i, tone in ((0, 0.6), (3, 0.75)):
-        pen.rect(r - r * 0.16 * (i + 1) if i else r * 0.86, 0, r, h, times(base, tone), None) if i == 0 else None
+    pen.rect(r * 0.86, 0, r, h, times(base, 0.6), None)
     pen.poly([(-r * 1.1, h), (r * 1.1, h), (r * 0.6, h + 0.3), (0, h + 0.5), (-r * 0.6, h + 0.3)], (66, 84, 72))
     pen.rect(-r, 0, r, 0.3, (92, 90, 86))
 

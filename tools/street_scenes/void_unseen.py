@@ -45,13 +45,13 @@ def _delivery_robot(world, rng, x, z):
     pen.poly([(0.42, 1.5), (0.72, 1.42), (0.42, 1.34)], (220, 120, 30))
 
 
-@family(DYNAMIC, (1.8, 1.8, 1.8), seen=False)
+@family(DYNAMIC, (1.3, 1.3, 1.3), seen=False)
 def _giant_ball(world, rng, x, z):
     pen = Pen(world, x, z, DYNAMIC)
     one, two = (
         jitter(rng, rng.choice(((220, 60, 90), (60, 180, 200), (240, 200, 60), (120, 80, 190))), 10) for _ in range(2)
     )
-    r = rng.uniform(0.55, 0.95)
+    r = rng.uniform(0.4, 0.65)
     for i in range(5):
         k = r * (1 - i * 0.2)
         pen.disc(

@@ -59,7 +59,7 @@ class World:
     def take(self, x: float, z: float, width: float, length: float) -> bool:
         """Claims a rectangle of ground; False where something stands there already."""
         left, right, near, far = x - width / 2, x + width / 2, z - length / 2, z + length / 2
-        if any(left < r and l < right and near < f and n < far for l, r, n, f in self.taken):  # noqa: E741
+        if any(left < x1 and x0 < right and near < z1 and z0 < far for x0, x1, z0, z1 in self.taken):
             return False
         self.taken.append((left, right, near, far))
         return True
