@@ -69,7 +69,7 @@ def test_the_offsets_of_the_manifest_are_where_tensorflow_finds_each_record(fold
         )
         return tf.data.experimental.from_variant(variant, tf.TensorSpec((), tf.string)).take(1)
 
-    places = ([files[file_of[i]] for i in order], [int(offsets[i]) for i in order])
+    places = ([files[file_of[i]] for i in order], offsets[order])
     records = tf.data.Dataset.from_tensor_slices(places).flat_map(first_at)
     found = [tfrecords.parse(record)["image_id"].numpy().decode() for record in records]
     assert found == [image_ids[i] for i in order]

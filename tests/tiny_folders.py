@@ -26,7 +26,7 @@ def save(path: pathlib.Path, array: np.ndarray, **options) -> None:
 
 
 def cityscapes(root: pathlib.Path, counts: dict[str, int], annotation: str = "gtFine", labels: bool = True) -> None:
-    """Adds `counts[split]` frames to each split, spread over three cities."""
+    """Adds `counts[split]` frames to each split, spread over three cities; the two top rows have id 0."""
     for split, count in counts.items():
         for number in range(count):
             city = CITIES[number % len(CITIES)]
@@ -35,7 +35,9 @@ def cityscapes(root: pathlib.Path, counts: dict[str, int], annotation: str = "gt
             save(root / "leftImg8bit" / split / city / f"{frame}_leftImg8bit.png", image(seed))
             if labels:
                 name = f"{frame}_{annotation}_labelIds.png"
-                save(root / annotation / split / city / name, label_map(seed))
+                ids = label_map(seed)
+                ids[:2] = 0
+                save(root / annotation / split / city / name, ids)
 
 
 def camvid(root: pathlib.Path, frames: dict[str, list[tuple[str, np.ndarray]]]) -> None:

@@ -76,16 +76,17 @@ def _run_local(title, calls, total, num_workers, progress) -> list:
 def _run_processes(calls, workers, bar) -> list:
     # "spawn": a forked child would inherit threads' locks (TensorFlow's, where the caller has loaded it).
     context = multiprocessing.get_context("spawn")
-    done, stop = context.Value("Q", 0), context.Event()
+    # Shared without locks, which a killed worker would hold for ever: each call counts in a place of its own.
+    done, stop = context.RawArray("Q", len(calls)), context.RawValue("b", 0)
     with concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (done, stop)) as pool:
-        futures = [pool.submit(_call, *call) for call in calls]
+        futures = [pool.submit(_call, place, *call) for place, call in enumerate(calls)]
         waiting = set(futures)
         try:
             while waiting:
                 finished, waiting = concurrent.futures.wait(
                     waiting, timeout=0.2, return_when=concurrent.futures.FIRST_EXCEPTION
                 )
-                bar.update(done.value - bar.n)
+                bar.update(sum(done) - bar.n)
                 for future in finished:
                     future.result()
             return [future.result() for future in futures]
@@ -94,7 +95,7 @@ def _run_processes(calls, workers, bar) -> list:
                 "a worker process ended by itself (killed, or out of memory); run again to go on from here"
             ) from error
         finally:
-            stop.set()  # after an error: the others give up at their next example
+            stop.value = 1  # after an error: the others give up at their next example
             pool.shutdown(cancel_futures=True)
 
 
@@ -115,12 +116,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _call(function, *arguments):
+def _call(place, function, *arguments):
     def count():
-        if _stop.is_set():
+        if _stop.value:
             raise _StoppedError
-        with _done.get_lock():
-            _done.value += 1
+        _done[place] += 1
 
     return function(*arguments, count)
 
