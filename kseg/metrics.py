@@ -39,10 +39,10 @@ def confusion_matrix(truth, prediction, num_classes, ignore_class=255, mask=None
       tf.errors.InvalidArgumentError: a truth value outside 0..K that is not `ignore_class` (not checked under XLA).
     """
     size = num_classes + 1
-    rows = _truth_rows(truth, num_classes, ignore_class, mask)
+    rows, limit = _truth_rows(tf.convert_to_tensor(truth), num_classes, ignore_class, mask)
     columns = _at_most(prediction, num_classes)
-    counts = tf.reshape(_bincount(rows * size + columns, (size + 2) * size), [size + 2, size])
-    with tf.control_dependencies([_no_unknown_truth(counts[size], num_classes, ignore_class)]):
+    counts = tf.reshape(_bincount(rows * size + columns, (limit + 2) * size), [limit + 2, size])
+    with tf.control_dependencies([_only_known(tf.reduce_sum(counts, 1), num_classes, ignore_class, limit)]):
         return tf.cast(counts[:size], tf.int64)
 
 
@@ -176,12 +176,14 @@ class ScoreHistogram(keras.metrics.Metric):
         """Counts a batch: y_true int [...] or [..., 1], score(y_pred) [...]; sample_weight as in ConfusionMatrix."""
         scores = tf.convert_to_tensor(y_pred if self.score is None else self.score(y_pred))
         truth, mask = _like(scores, y_true, sample_weight)
-        rows = _truth_rows(truth, self.num_classes, self.ignore_class, mask)
-        sides = tf.maximum(rows - (self.num_classes - 1), 0)  # labelled 0, void 1, unknown 2, left out 3
-        index = tf.reshape(score_bins(scores), [-1]) * 4 + sides
-        counts = tf.transpose(tf.reshape(_bincount(index, 4 * histograms.NUM_BINS), [histograms.NUM_BINS, 4]))
-        with tf.control_dependencies([_no_unknown_truth(counts[2], self.num_classes, self.ignore_class)]):
-            self.counts.assign_add(tf.cast(counts[:2], tf.int64))
+        rows, limit = _truth_rows(truth, self.num_classes, self.ignore_class, mask)
+        check = _only_known(_bincount(rows, limit + 2), self.num_classes, self.ignore_class, limit)
+        # 0 for labelled pixels, 1 for void; all others lie beyond the last bin and are not counted.
+        sides = tf.clip_by_value(rows - (self.num_classes - 1), 0, 2)
+        index = sides * histograms.NUM_BINS + tf.reshape(score_bins(scores), [-1])
+        counts = tf.reshape(_bincount(index, 2 * histograms.NUM_BINS), [2, histograms.NUM_BINS])
+        with tf.control_dependencies([check]):
+            self.counts.assign_add(tf.cast(counts, tf.int64))
 
     def result(self):
         """AUROC, void positive; 0 while one side is empty."""
@@ -276,14 +278,37 @@ def claimed_as(claims):
 
 
 def _truth_rows(truth, num_classes, ignore_class, mask=None):
-    """int32 [pixels]: 0..K as given, K + 1 for values that mean nothing, K + 2 for pixels left out."""
-    truth = tf.cast(tf.reshape(truth, [-1]), tf.int32)
-    rows = _at_most(truth, num_classes + 1)
-    if ignore_class is not None:
-        rows = tf.where(truth == ignore_class, num_classes + 2, rows)
+    """(int32 [pixels], limit): values below the limit as given, all others the limit; limit + 1 for pixels left out.
+
+    Where `ignore_class` is a small number above K, it keeps a row of its own below the limit, which is cheaper than
+    replacing it: the usual truth takes one operation.
+    """
+    truth = tf.reshape(truth, [-1])
+    own_row = _has_own_row(num_classes, ignore_class)
+    limit = ignore_class + 1 if own_row else num_classes + 1
+    whole_range = truth.dtype == tf.uint8 and limit == 256
+    rows = tf.cast(truth, tf.int32) if whole_range else _at_most(truth, limit)
+    if ignore_class is not None and not own_row:
+        rows = tf.where(tf.cast(truth, tf.int64) == ignore_class, limit + 1, rows)
     if mask is not None:
-        rows = tf.where(tf.reshape(mask, [-1]), rows, num_classes + 2)
-    return rows
+        rows = tf.where(tf.reshape(mask, [-1]), rows, limit + 1)
+    return rows, limit
+
+
+def _has_own_row(num_classes, ignore_class):
+    return ignore_class is not None and num_classes < ignore_class < 1024
+
+
+def _only_known(per_row, num_classes, ignore_class, limit):
+    """An assertion on int [limit + 2], pixels per row of `_truth_rows`: none above K, but ignored or left out."""
+    unknown = per_row[num_classes + 1 : limit + 1]
+    if _has_own_row(num_classes, ignore_class):
+        unknown = tf.concat([unknown[: ignore_class - num_classes - 1], unknown[ignore_class - num_classes :]], 0)
+    return tf.debugging.assert_equal(
+        tf.reduce_sum(unknown),
+        0,
+        f"The truth has values other than 0..{num_classes} (classes, void) and {ignore_class} (left out).",
+    )
 
 
 def _at_most(values, limit):
@@ -293,16 +318,8 @@ def _at_most(values, limit):
 
 
 def _bincount(index, size):
-    """int32 [size]; tf.math.bincount computes its size at run time, which XLA refuses."""
+    """int32 [size], values from `size` on not counted; tf.math.bincount's size is no constant, which XLA refuses."""
     return tf.raw_ops.DenseBincount(input=index, size=size, weights=tf.zeros([0], tf.int32), binary_output=False)
-
-
-def _no_unknown_truth(unknown, num_classes, ignore_class):
-    return tf.debugging.assert_equal(
-        tf.reduce_sum(unknown),
-        0,
-        f"The truth has values other than 0..{num_classes} (classes, void) and {ignore_class} (left out).",
-    )
 
 
 def _like(prediction, truth, sample_weight):

@@ -19,7 +19,9 @@ from kseg import histograms
 KINDS = ("scene", "dropped", "geometry", "unseen")
 GROUPS = ("right", "wrong", *KINDS)  # of the per-image histograms: labelled pixels by the forced decision, void by kind
 EDGE_DISTANCE = 2  # px
-_KEPT_BINS = 1 << 14  # per image, until the binning that suits all images is known
+# Per image, until the binning that suits all images is known.
+_KEEP_ONE_OF = 4
+_KEPT_BINS = histograms.NUM_BINS // _KEEP_ONE_OF
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +111,11 @@ class Tally:
             counted = counted[: len(present) * histograms.NUM_BINS].reshape(len(present), -1)
             if counted[:, 0].any():
                 raise ValueError(f"score {self.scores[score]} is NaN at {counted[:, 0].sum()} pixels")
-            kept = np.zeros((2 * len(GROUPS), _KEPT_BINS), np.uint32)
+            groups = np.zeros((2 * len(GROUPS), histograms.NUM_BINS), np.int64)
             for cell, row in zip(present, counted):
                 self.histograms[score, cell // 2, cell % 2] += row
-                kept[self._group_cells[cell]] += row.reshape(_KEPT_BINS, -1).sum(-1).astype(np.uint32)
+                groups[self._group_cells[cell]] += row
+            kept = sum(groups[:, part::_KEEP_ONE_OF] for part in range(_KEEP_ONE_OF)).astype(np.uint32)
             filled = np.flatnonzero(kept)
             self._images[score][image] = filled.astype(np.uint32), kept.ravel()[filled]
 
@@ -135,7 +138,7 @@ class Tally:
             dense = np.zeros(2 * len(GROUPS) * _KEPT_BINS, np.uint32)
             dense[kept[0]] = kept[1]
             image[:] = np.add.reduceat(dense.reshape(2 * len(GROUPS), _KEPT_BINS), starts, -1)
-        return coarse.reshape(-1, len(GROUPS), 2, len(starts)), starts * (histograms.NUM_BINS // _KEPT_BINS)
+        return coarse.reshape(-1, len(GROUPS), 2, len(starts)), starts * _KEEP_ONE_OF
 
 
 def off_edge(ids, distance=EDGE_DISTANCE):
@@ -160,9 +163,9 @@ def off_edge(ids, distance=EDGE_DISTANCE):
 
 def _extreme(function, values, axis, distance):
     """The minimum or maximum over the pixels at most `distance` away along an axis."""
-    values = np.moveaxis(values, axis, 0)
     result = values.copy()
-    for step in range(1, min(distance, len(values) - 1) + 1):
-        result[step:] = function(result[step:], values[:-step])
-        result[:-step] = function(result[:-step], values[step:])
-    return np.moveaxis(result, 0, axis)
+    for step in range(1, min(distance, values.shape[axis] - 1) + 1):
+        later, earlier = ((slice(None),) * axis + (part,) for part in (slice(step, None), slice(None, -step)))
+        function(result[later], values[earlier], out=result[later])
+        function(result[earlier], values[later], out=result[earlier])
+    return result
