@@ -162,9 +162,10 @@ def test_colour_alone_does_not_tell_the_class(many):
     np.add.at(counts, (color, truth), 1)
     color, truth = pairs(many[72:])
     guess = counts[color].argmax(-1)
-    recall = [np.mean(guess[truth == c] == c) for c in np.unique(truth)]
-    assert np.mean(recall) < 0.3
-    assert np.mean(guess == truth) < 0.6
+    recall = {TABLE.class_names[c]: np.mean(guess[truth == c] == c) for c in np.unique(truth)}
+    assert len(recall) == 19 and np.mean(list(recall.values())) < 0.22  # 0.17
+    assert np.mean(guess == truth) < 0.6  # 0.53
+    assert {name for name, share in recall.items() if share > 0.3} <= {"road", "sky", "vegetation", "building"}
 
 
 def test_features_are_spread_evenly_over_the_scenes():

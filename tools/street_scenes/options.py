@@ -26,7 +26,7 @@ FEATURE_SHARES = {
     "parking": 0.10,
     "bridge": 0.035,
     "tunnel": 0.02,
-    "rail": 0.07,
+    "rail": 0.10,
     "ground_strip": 0.30,
     "island": 0.20,
     "water": 0.06,

@@ -61,7 +61,7 @@ def plan_street(world: World) -> Layout:
             return middle
 
         if side == rail_side:
-            middle = grow("rail", rng.uniform(2.8, 3.6))
+            middle = grow("rail", rng.uniform(2.5, 2.9))
             if rng.random() < 0.85:
                 put_train(world, middle, rng.uniform(9, 34), layout)
         if side == parking_side:
