@@ -187,11 +187,11 @@ def _tuning(study):
     rates = (3e-4, 1e-3, 3e-3)
     for treatment in ("ignore", "background_class", "inverted_dice", "one_vs_all"):
         for rate in rates:
-            name = _arm(study, f"{treatment}-w8-rate{rate:g}", treatment, rate=rate, void_weight=1.0)
+            name = _arm(study, f"{treatment}-w8-rate{rate:.0e}", treatment, rate=rate, void_weight=1.0)
             study.grid.append(("rates", (name,), (seed,)))
     for treatment in VOID_WEIGHT:
-        for weight in (0.3, 3.0):
-            name = _arm(study, f"{treatment}-w8-void{weight:g}", treatment, void_weight=weight)
+        for label, weight in (("low", 0.3), ("high", 3.0)):
+            name = _arm(study, f"{treatment}-w8-void_{label}", treatment, void_weight=weight)
             study.grid.append(("void weights", (name,), (seed,)))
     # (choice, default, {value: arms}, criterion, guard): best mean criterion, the default unless beaten by 0.5 points.
     for loss, treatments in (
@@ -199,9 +199,9 @@ def _tuning(study):
         ("dice", ("inverted_dice",)),
         ("binary_cross_entropy", ("one_vs_all",)),
     ):
-        candidates = [(rate, tuple(f"{treatment}-w8-rate{rate:g}" for treatment in treatments)) for rate in rates]
+        candidates = [(rate, tuple(f"{treatment}-w8-rate{rate:.0e}" for treatment in treatments)) for rate in rates]
         study.choices.append((f"learning rate, {loss}", 1e-3, candidates, "forced_miou", ""))
     for treatment in VOID_WEIGHT:
-        chosen = f"{treatment}-w8-rate{LEARNING_RATE[LOSS_OF[treatment]]:g}"
-        candidates = [(1.0, (chosen,)), *((weight, (f"{treatment}-w8-void{weight:g}",)) for weight in (0.3, 3.0))]
+        chosen = f"{treatment}-w8-rate{LEARNING_RATE[LOSS_OF[treatment]]:.0e}"
+        candidates = [(1.0, (chosen,)), (0.3, (f"{treatment}-w8-void_low",)), (3.0, (f"{treatment}-w8-void_high",))]
         study.choices.append((f"void_weight, {treatment}", 1.0, candidates, "auroc_scene_off_edge", "forced_miou"))

@@ -34,7 +34,7 @@ _CARRIED_OUT = (
     "train.checkpoint_every_steps",
     "train.keep_checkpoints",
 )
-_ARM = re.compile(r"[A-Za-z0-9_.-]+")
+_ARM = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ def expand(study) -> list[Run]:
     for stage, arms, seeds in study.grid:
         for place, arm in enumerate(arms):
             if not _ARM.fullmatch(arm):
-                raise ValueError(f"study {study.name}: arm {arm!r}: expected letters, digits, _ . and - alone.")
+                raise ValueError(f"study {study.name}: arm {arm!r}: expected letters, digits, _ and - alone.")
             if arm not in study.arms:
                 raise ValueError(
                     f"study {study.name}: the grid lists arm {arm!r}, expected one of {', '.join(study.arms)}."

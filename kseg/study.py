@@ -19,7 +19,7 @@ import ml_collections
 
 import kseg
 import tfrecords
-from kseg import findings, gallery, grid, report, results
+from kseg import findings, gallery, grid, results
 
 
 def state(run: grid.Run, workdir: str) -> str:
@@ -117,6 +117,8 @@ def show(study, workdir: str, only: str = "", say=print) -> None:
 
 def render(study, workdir: str, say=print) -> dict:
     """Writes study.json, report.html and figures/ from the finished runs in a folder; returns study.json's content."""
+    from kseg import report  # matplotlib takes its time, and runs do without
+
     runs = grid.expand(study)
     found = findings.read(workdir, {run.id: grid.settings(run.config) for run in runs})
     summary = findings.summarise(study, found, runs, workdir)
@@ -155,6 +157,7 @@ def show_choices(summary: dict, say=print) -> None:
             say(f"  {row['value']:g}: {', '.join(values) or 'not complete'}")
 
 
+_PROGRAM = "import sys; from kseg import study; study.run_one(sys.argv[1])"
 _HELD = 75  # exit status of a run whose folder another process holds
 
 
@@ -210,7 +213,7 @@ def _spawn(study, run, workdir):
     results.write_text(os.path.join(folder, "run.json"), json.dumps(request, indent=1, sort_keys=True) + "\n")
     with contextlib.suppress(FileNotFoundError):
         os.remove(os.path.join(folder, "failed.txt"))
-    command = [sys.executable, "-c", "import sys; from kseg import study; study.run_one(sys.argv[1])", folder]
+    command = [sys.executable, "-c", _PROGRAM, folder]
     # The same process group, so that `kill -STOP -PGID` holds everything; the pipe's end tells the run we are gone.
     with open(os.path.join(folder, "log.txt"), "ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
