@@ -105,19 +105,23 @@ class Tally:
         present = present[present < 2 * self.histograms.shape[1]]
         place = np.full(2 * self.histograms.shape[1] + 2, len(present))
         place[present] = np.arange(len(present))
-        index = place[cells] * histograms.NUM_BINS
+        place = place[cells]
         for score, score_bins in enumerate(bins):
-            counted = np.bincount(index + score_bins.ravel(), minlength=len(present) * histograms.NUM_BINS)
-            counted = counted[: len(present) * histograms.NUM_BINS].reshape(len(present), -1)
-            if counted[:, 0].any():
+            # Only the bins between the image's lowest and highest are looked at, in whole steps of _KEEP_ONE_OF.
+            first = int(score_bins.min()) // _KEEP_ONE_OF * _KEEP_ONE_OF
+            width = -(-(int(score_bins.max()) + 1 - first) // _KEEP_ONE_OF) * _KEEP_ONE_OF
+            counted = np.bincount(place * width + (score_bins.ravel() - first), minlength=len(present) * width)
+            counted = counted[: len(present) * width].reshape(len(present), width)
+            if first == 0 and counted[:, 0].any():
                 raise ValueError(f"score {self.scores[score]} is NaN at {counted[:, 0].sum()} pixels")
-            groups = np.zeros((2 * len(GROUPS), histograms.NUM_BINS), np.int64)
+            groups = np.zeros((2 * len(GROUPS), width), np.int64)
             for cell, row in zip(present, counted):
-                self.histograms[score, cell // 2, cell % 2] += row
+                self.histograms[score, cell // 2, cell % 2, first : first + width] += row
                 groups[self._group_cells[cell]] += row
-            kept = sum(groups[:, part::_KEEP_ONE_OF] for part in range(_KEEP_ONE_OF)).astype(np.uint32)
-            filled = np.flatnonzero(kept)
-            self._images[score][image] = filled.astype(np.uint32), kept.ravel()[filled]
+            kept = sum(groups[:, part::_KEEP_ONE_OF] for part in range(_KEEP_ONE_OF))
+            group, step = np.nonzero(kept)
+            places = group * _KEPT_BINS + first // _KEEP_ONE_OF + step
+            self._images[score][image] = places.astype(np.uint32), kept[group, step].astype(np.uint32)
 
     def image_histograms(self, score, bins):
         """Per-image histograms of a score, in coarse bins that suit all images (`histograms.balanced_bins`).
