@@ -67,7 +67,9 @@ class Canvas:
         if coefficients is None:
             return
         size = (right - left, bottom - top)
-        mapped = texture.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+        # The mask can reach a pixel past the texture: there its corner's colour, not black.
+        how = (Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+        mapped = texture.transform(size, *how, fillcolor=texture.getpixel((0, 0)))
         mask = Image.new("L", size, 0)
         ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in quad], fill=255)
         if texture.mode == "RGBA":
