@@ -17,6 +17,7 @@ import serving_stand_in
 import small_models
 
 from kseg import cpp_session
+from tfrecords import labels
 
 pytestmark = pytest.mark.browser
 PAGE = pathlib.Path(__file__).parent.parent / "deploy" / "demo"
@@ -137,8 +138,6 @@ def picture(tmp_path, session):
 
 
 def colors(mask):
-    from tfrecords import labels
-
     palette = np.concatenate([labels.CITYSCAPES.class_colors, [[0, 0, 0]]])[mask].astype(int)
     rows, columns = np.indices(mask.shape)
     hatch = np.array([[255, 0, 255], [70, 0, 70]])[(rows + columns) // 4 % 2]
@@ -146,17 +145,18 @@ def colors(mask):
 
 
 def test_the_mask_is_drawn_over_the_image_and_the_legend_counts_it(page, picture):
-    path, image, mask, *_ = picture
+    path, image, mask, best, _ = picture
     choose(page, path)
     set_slider(page, "opacity", 100)
     np.testing.assert_array_equal(canvas(page), colors(mask))
     set_slider(page, "opacity", 50)
     np.testing.assert_allclose(canvas(page), (image.astype(int) + colors(mask)) / 2, atol=1)
     entries = [item.text.split("\n") for item in page.find_elements("css selector", "#legend li")]
-    assert len(entries) == K + 1 and entries[0][0] == "road" and entries[K][0] == "no class (void)"
-    for value, (_, share) in enumerate(entries):
-        counted = 100 * (mask == value).mean()
-        assert share == ("–" if counted == 0 else f"{counted:.1f} %")
+    names = [*labels.CITYSCAPES.class_names, "no class"]
+    assert entries[0][0] == "no class"
+    assert dict(entries) == {names[v]: f"{100 * (mask == v).mean():.1f} %" for v in {*np.unique(best), K}}
+    absent = ", ".join(names[v] for v in range(K) if v not in best)
+    assert text(page, "absent") == (f"Not here: {absent}" if absent else "")
     assert text(page, "abstained") == f"{100 * (mask == K).mean():.1f} %"
 
 
@@ -228,6 +228,18 @@ def test_a_server_that_is_not_there_is_told(browser, site):
     wait(lambda: "no answer from http://127.0.0.1:9" in text(browser, "model"))
     assert browser.execute_script("return document.getElementById('connection').open")
     browser.get_log("browser")  # the browser itself logs the refused connection
+
+
+def test_an_entry_of_the_legend_shows_its_class_alone(page, picture):
+    path, image, mask, *_ = picture
+    choose(page, path)
+    set_slider(page, "opacity", 100)
+    page.find_element("css selector", "#legend li button").click()  # "no class"
+    settle(page)
+    drawn = canvas(page).astype(int)
+    np.testing.assert_array_equal(drawn[mask == K], colors(mask)[mask == K])
+    others = (0.9 * image + 0.1 * colors(mask))[mask != K]
+    np.testing.assert_allclose(drawn[mask != K], others, atol=1)
 
 
 def test_nothing_is_loaded_from_elsewhere_and_nothing_is_logged(page, site, rest, picture):

@@ -49,8 +49,6 @@ async function connect() {
   const threshold = about.score_map.threshold;
   say("model", `${about.num_classes} classes of ${about.table.name}, treatment ${about.treatment}, ` +
     (threshold === null ? "never abstains by itself" : `abstains where ${words(about.score_map.score)} is over ${round(threshold)}`));
-  $("threshold").max = 256;
-  buildLegend();
   resetThreshold();
   return true;
 }
@@ -82,6 +80,7 @@ async function open(file) {
     const seconds = ((performance.now() - began) / 1000).toFixed(2);
     say("status", `${bitmap.width} × ${bitmap.height} px, ${kilobytes(sent.size)} sent, answered in ${seconds} s`);
     $("controls").hidden = false;
+    buildLegend();
     draw();
   } catch (error) {
     if (request === state.request) say("status", error.message, true);
@@ -145,6 +144,7 @@ function show(bitmap) {
   const canvas = $("canvas");
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
+  canvas.style.setProperty("--aspect", bitmap.width / bitmap.height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   state.image = context.getImageData(0, 0, bitmap.width, bitmap.height);
@@ -184,7 +184,12 @@ function render() {
       else if (view === "mask") color = value === k ? HATCH[Math.floor((x + y) / HATCH_PX) % 2] : palette[value];
       let mix = color === null ? 0 : share;
       if (only !== null && view === "mask") mix = value === only ? Math.max(share, 0.75) : 0.1 * share;
-      for (let c = 0; c < 3; c++) to[p + c] = mix ? from[p + c] + mix * (color[c] - from[p + c]) : from[p + c];
+      // Under the heat colours the image is grey, or its own colours would read as scores.
+      const grey = view === "score" ? 0.299 * from[p] + 0.587 * from[p + 1] + 0.114 * from[p + 2] : null;
+      for (let c = 0; c < 3; c++) {
+        const under = grey ?? from[p + c];
+        to[p + c] = mix ? under + mix * (color[c] - under) : under;
+      }
       to[p + 3] = 255;
     }
   }
@@ -222,23 +227,28 @@ function thresholdNote(threshold) {
   return score === null ? `beyond every ${words(map.score)}` : `${words(map.score)} ${round(score)}${own}`;
 }
 
+// "No class" first, then the classes that are best somewhere, most first: an order that the slider does not change.
 function buildLegend() {
-  const list = $("legend");
-  list.replaceChildren();
-  state.about.classes.concat([{ name: "no class (void)", color: null }]).forEach((entry, value) => {
+  const k = state.about.num_classes;
+  const names = state.about.classes.map((entry) => entry.name);
+  const best = new Array(k).fill(0);
+  for (const value of state.classes) best[value]++;
+  const present = [...names.keys()].filter((value) => best[value]).sort((a, b) => best[b] - best[a]);
+  $("legend").replaceChildren(...[k, ...present].map((value) => {
     const item = document.createElement("li"), button = document.createElement("button"), swatch = document.createElement("i");
-    button.type = "button";
-    button.setAttribute("aria-pressed", "false");
-    if (entry.color) swatch.style.background = `rgb(${entry.color.join(" ")})`;
-    else swatch.className = "void";
     const name = document.createElement("span"), part = document.createElement("output");
-    name.textContent = entry.name;
+    button.type = "button";
+    if (value === k) swatch.className = "void";
+    else swatch.style.background = `rgb(${state.about.classes[value].color.join(" ")})`;
+    name.textContent = value === k ? "no class" : names[value];
     button.append(swatch, name, part);
     button.addEventListener("click", () => { state.only = state.only === value ? null : value; draw(); });
     item.append(button);
     item.dataset.value = value;
-    list.append(item);
-  });
+    return item;
+  }));
+  const absent = names.filter((_, value) => !best[value]);
+  $("absent").textContent = absent.length ? `Not here: ${absent.join(", ")}` : "";
   const bar = $("scale-bar").getContext("2d"), colors = heatPalette();
   colors.forEach((color, x) => { bar.fillStyle = `rgb(${color.join(" ")})`; bar.fillRect(x, 0, 1, 1); });
 }
@@ -246,8 +256,7 @@ function buildLegend() {
 function updateLegend(counts, total) {
   for (const item of $("legend").children) {
     const value = Number(item.dataset.value), button = item.firstChild;
-    item.className = counts[value] ? "" : "absent";
-    button.lastChild.value = counts[value] ? `${(100 * counts[value] / total).toFixed(1)} %` : "–";
+    button.lastChild.value = `${(100 * counts[value] / total).toFixed(1)} %`;
     button.setAttribute("aria-pressed", String(state.only === value));
   }
 }
