@@ -96,7 +96,7 @@ def test_image_bytes_are_verbatim_and_the_maps_are_those_of_the_official_table(s
         assert (one.image_format, one.height, one.width) == ("png", tiny_folders.HEIGHT, tiny_folders.WIDTH)
         ids = np.asarray(Image.open(pair.label_path))
         train_ids = np.vectorize(lambda number: official.id2label[number].trainId)(ids)
-        assert (images.decode_map(one.ids_png, "ids") == ids).all()
+        assert one.ids_png == pathlib.Path(pair.label_path).read_bytes()
         assert (images.decode_map(one.ignore_png, "ignore") == train_ids).all()
         background = images.decode_map(one.background_png, "background")
         assert (background == np.where(train_ids == 255, 19, train_ids)).all()
@@ -155,6 +155,20 @@ def test_bytes_do_not_depend_on_where_the_data_set_lies_or_how_old_it_is(source,
     _write(source, tmp_path / "a")
     _write(elsewhere, tmp_path / "b")
     assert tiny_folders.contents(tmp_path / "a") == tiny_folders.contents(tmp_path / "b")
+
+
+def test_label_maps_with_a_palette_are_stored_as_grey(own_source, tmp_path):
+    for path in own_source.glob(LABEL):
+        picture = Image.open(path)
+        picture.putpalette([200, 0, 0] * 256)
+        picture.save(path)
+    _write(own_source, tmp_path / "records")
+    for pair in _pairs(own_source):
+        assert images.check(pathlib.Path(pair.label_path).read_bytes(), "x").color == "palette"
+    for one in tfrecords.read(tmp_path / "records", "train"):
+        assert images.check(one.ids_png, "x") == images.Header("png", 24, 48, 8, "grey")
+        ids = images.decode_map(one.ids_png, "x")
+        assert (ids[:2] == 0).all() and len(np.unique(ids)) > 10
 
 
 def test_fewer_images_than_shards_give_one_shard_each(source, tmp_path):

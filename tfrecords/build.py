@@ -173,7 +173,7 @@ def _example(job, pair, image, label, lookups, pixels) -> example.Example:
         image = images.encode_jpeg(decoded, job.jpeg_quality)
     maps = {}
     if label is not None:
-        ids = images.decode_map(label, pair.label_path)
+        ids = published = images.decode_map(label, pair.label_path)
         if ids.shape != (header.height, header.width):
             raise ValueError(
                 f"label {pair.label_path} is {_size(ids.shape)} but its image {pair.image_path} is "
@@ -183,7 +183,8 @@ def _example(job, pair, image, label, lookups, pixels) -> example.Example:
             ids = job.derived.apply(ids, pair)
         pixels += _histogram(ids, job, pair)
         raw = ids.tobytes()
-        maps["ids_png"] = images.encode_map(ids)
+        keep = ids is published and images.is_plain_map(label)
+        maps["ids_png"] = label if keep else images.encode_map(ids)
         for name, lookup in lookups.items():
             target = np.frombuffer(raw.translate(lookup), np.uint8).reshape(ids.shape)
             maps[f"{name}_png"] = images.encode_map(target)
@@ -191,7 +192,7 @@ def _example(job, pair, image, label, lookups, pixels) -> example.Example:
 
 
 def _histogram(ids, job, pair) -> np.ndarray:
-    histogram = np.bincount(ids.ravel(), minlength=256)
+    histogram = images.histogram(ids)
     known = {label.id for label in job.table.labels}
     for number in np.flatnonzero(histogram):
         if int(number) not in known:

@@ -61,7 +61,8 @@ def check_shard(records_dir, split: manifest.Split, shard: manifest.Shard, image
                 f"{stated[0]} of {stated[1]}x{stated[2]} and {manifest.FILE} {image_format}; convert again"
             )
         if bool(one.ids_png) != split.has_labels:
-            raise ValueError(f"{name}: label maps {'without' if one.ids_png else 'are missing, with'} labels in split")
+            state = "has label maps, its split has none" if one.ids_png else "label maps are missing"
+            raise ValueError(f"{name}: {state}; convert again")
         if one.ids_png:
             pixels += _check_maps(one, split, name)
         count()
@@ -72,7 +73,7 @@ def _check_maps(one: example.Example, split: manifest.Split, name: str) -> np.nd
     ids = images.decode_map(one.ids_png, f"{name}: label/ids")
     if ids.shape != (one.height, one.width):
         raise ValueError(f"{name}: label map is {ids.shape}, image {(one.height, one.width)}; convert again")
-    pixels = np.bincount(ids.ravel(), minlength=256)
+    pixels = images.histogram(ids)
     strangers = set(np.flatnonzero(pixels).tolist()) - {label.id for label in split.table.labels}
     if strangers:
         raise ValueError(f"{name}: label/ids holds id {min(strangers)}, which the label table does not have")

@@ -56,12 +56,12 @@ def encode(example: Example) -> bytes:
         value = getattr(example, field)
         value = value.encode() if isinstance(value, str) else value
         if value:
-            features[key] = _field(1, _field(1, value))  # Feature.bytes_list.value
+            features[key] = _field(1, _field(1, [value]))  # Feature.bytes_list.value
     for field, key in _INT_KEYS.items():
         # Feature.int64_list.value, packed.
-        features[key] = _field(3, _field(1, _varint(getattr(example, field))))
-    entries = (_field(1, _field(1, key.encode()) + _field(2, features[key])) for key in sorted(features))
-    return _field(1, b"".join(entries))
+        features[key] = _field(3, _field(1, [_varint(getattr(example, field))]))
+    entries = [_field(1, _field(1, [key.encode()]) + _field(2, features[key])) for key in sorted(features)]
+    return b"".join(_field(1, [part for entry in entries for part in entry]))
 
 
 def decode(serialized: bytes, name: str = "record") -> Example:
@@ -125,8 +125,9 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _field(number: int, payload: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+def _field(number: int, parts: list[bytes]) -> list[bytes]:
+    """A field of these bytes, as parts too: the image lies five fields deep and is copied once, at the end."""
+    return [_varint(number << 3 | 2) + _varint(sum(map(len, parts))), *parts]
 
 
 def _read_varint(view: memoryview, position: int) -> tuple[int, int]:

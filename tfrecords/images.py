@@ -114,6 +114,16 @@ def encode_map(label_map: np.ndarray) -> bytes:
     return _PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 
+def is_plain_map(data: bytes) -> bool:
+    """Whether a PNG is stored as label maps are: 8-bit grey, rows from top to bottom."""
+    return data[24:29] == struct.pack(">BBBBB", 8, _PNG_GRAY, 0, 0, 0)
+
+
+def histogram(label_map: np.ndarray) -> np.ndarray:
+    """Pixels of each value: int64 [256] from uint8 [H, W]. (np.bincount would first make int64 of every pixel.)"""
+    return np.array(Image.fromarray(label_map).histogram(), np.int64)
+
+
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
     """An image uint8 [H, W, 3] as baseline JPEG with 4:2:0 chroma (what cameras write and decoders are fastest at)."""
     buffer = io.BytesIO()
