@@ -1,11 +1,51 @@
-"""Tests marked `browser` need Chromium; where there is none they are deselected, and the last lines say so."""
+"""Shared records, and a last word on what was not run.
 
+Tests marked `extras` and `soak` are deselected by default (setup.cfg), those marked `browser` where there is no Chromium;
+the last lines of a run count each of them and say how to run it.
+"""
+
+import collections
+import pathlib
 import shutil
+import subprocess
+import sys
 
 import pytest
 
+ROOT = pathlib.Path(__file__).parent.parent
+
+_HOW = {"extras": "make test-extras", "soak": "make soak", "browser": "apt-get install chromium chromium-driver"}
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-_missing = pytest.StashKey()
+_not_run = collections.Counter()
+
+
+def run_tool(*command, check=True):
+    """Runs a program of the repository from its root; returns the finished process."""
+    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True)
+    assert not check or done.returncode == 0, done.stderr[-4000:]
+    return done
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Folder in Cityscapes' layout: 16 training and 4 validation scenes of 64x128."""
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    run_tool(
+        "tools/make_street_scenes.py", f"--output_dir={folder}", "--num_train=16", "--num_val=4",
+        "--height=64", "--width=128",
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def records(scenes, tmp_path_factory):
+    """Records of the scenes."""
+    folder = tmp_path_factory.mktemp("data") / "records"
+    run_tool(
+        "tools/convert_cityscapes.py", f"--cityscapes_dir={scenes}", f"--records_dir={folder}", "--splits=train,val",
+        "--num_shards=2",
+    )  # fmt: skip
+    return str(folder)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -13,14 +53,16 @@ def pytest_collection_modifyitems(config, items):
         return
     without = [item for item in items if item.get_closest_marker("browser")]
     if without:
-        config.stash[_missing] = len(without)
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    if config.stash.get(_missing, 0):
-        terminalreporter.write_line(
-            f"NOT RUN: {config.stash[_missing]} browser tests; apt-get install chromium chromium-driver",
-            yellow=True,
-        )
+def pytest_deselected(items):
+    for item in items:
+        _not_run.update(name for name in _HOW if item.get_closest_marker(name))
+
+
+def pytest_terminal_summary(terminalreporter):
+    for name, how in _HOW.items():
+        if _not_run[name]:
+            terminalreporter.write_line(f"NOT RUN: {_not_run[name]} tests marked {name} ({how})", yellow=True)
