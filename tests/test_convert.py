@@ -541,7 +541,7 @@ BAD_INPUT = {
         "pixels of id 255",
     ),
     "colours instead of ids": (LABEL, lambda path: tiny_folders.save(path, tiny_folders.image(0)), "ids, not colours"),
-    "a folder in place of an image": (IMAGE, _as_folder, "Is a directory"),
+    "a folder in place of an image": (IMAGE, _as_folder, "is not a plain file"),
 }
 
 

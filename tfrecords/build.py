@@ -204,12 +204,8 @@ def _histogram(ids, job, pair) -> np.ndarray:
 
 
 def _read(pair: Pair) -> tuple[bytes, bytes | None]:
-    with open(pair.image_path, "rb") as file:
-        image = file.read()
-    if pair.label_path is None:
-        return image, None
-    with open(pair.label_path, "rb") as file:
-        return image, file.read()
+    image = images.read_file(pair.image_path)
+    return image, None if pair.label_path is None else images.read_file(pair.label_path)
 
 
 def _add_inputs(inputs, job: Job, pair: Pair, image: bytes, label: bytes | None) -> None:

@@ -6,7 +6,9 @@ byte once (a checksum per PNG chunk) but decodes nothing; `decode_fully` does. D
 
 import dataclasses
 import io
+import os
 import re
+import stat
 import struct
 import zlib
 
@@ -15,6 +17,7 @@ from PIL import Image
 
 # A header may promise any size; what it promises would be allocated. 2^26 px is 8192 x 8192.
 MAX_PIXELS = 2**26
+MAX_FILE_BYTES = 2**29  # more than any picture of that many pixels has
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_GRAY, _PNG_PALETTE = 0, 3
@@ -35,6 +38,22 @@ class Header:
     width: int
     bit_depth: int
     color: str
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of a picture's file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no plain file (a pipe would wait for ever) or larger than `MAX_FILE_BYTES`.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is not a plain file; expected a picture")
+    if status.st_size > MAX_FILE_BYTES:
+        raise ValueError(f"{path} has {status.st_size} bytes; expected a picture of at most {MAX_FILE_BYTES}")
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def check(data: bytes, name: str) -> Header:

@@ -98,7 +98,7 @@ def _find_bonnets(pairs: list[tfrecords.Pair]) -> Derived:
     """Where each sequence is void in nearly all frames."""
     frames, counts = collections.Counter(), {}
     for pair in pairs:
-        void = images.decode_map(pathlib.Path(pair.label_path).read_bytes(), pair.label_path) == _VOID
+        void = images.decode_map(images.read_file(pair.label_path), pair.label_path) == _VOID
         count = counts.setdefault(pair.sequence, np.zeros(void.shape, np.int32))
         if count.shape != void.shape:
             raise ValueError(f"{pair.label_path} is {void.shape}, others of its sequence are {count.shape}")
