@@ -1,7 +1,7 @@
 """Shared records, and a last word on what was not run.
 
-Tests marked `extras` and `soak` are deselected by default (setup.cfg), those marked `browser` where there is no Chromium;
-the last lines of a run count each of them and say how to run it.
+Tests marked `extras` and `soak` are deselected by default (setup.cfg), those marked `browser` where there is no
+Chromium; the last lines of a run count each of them and say how to run it.
 """
 
 import collections

@@ -10,28 +10,24 @@ ROOT = pathlib.Path(__file__).parent.parent
 # From the top: a module of kseg imports only from lines below its own. A line may hold several that do not meet.
 ORDER = [
     "study",
-    "grid answer report",
-    "figures findings outcome tables",
-    "gallery",
-    "charts contrasts",
-    "results statistics",
-    "predict export dry_run",
+    "report answer outcome",
+    "figures findings grid",
+    "charts tables contrasts gallery",
+    "export predict",
     "signatures folding",
-    "train",
+    "train dry_run",
     "training_log distribution checkpoints",
     "evaluate",
-    "scorecard",
-    "tally replicas",
-    "pictures",
-    "workdir",
+    "scorecard replicas",
+    "tally pictures",
+    "statistics results workdir",
     "input_pipeline",
     "addons mixing reading",
     "augment",
     "treatments",
-    "unet",
-    "losses metrics",
-    "pixel_losses histograms",
-    "optimizers",
+    "losses metrics unet",
+    "label_map_loss histograms optimizers",
+    "pixel_losses",
     "global_sums",
     "serving",
     "wire",
@@ -69,7 +65,7 @@ def test_kseg_imports_only_downwards():
             continue
         for name in ours(path):
             parts = name.split(".")
-            if parts[0] == "kseg" and len(parts) > 1 and parts[1] in level:
+            if parts[0] == "kseg" and len(parts) > 1 and parts[1] in level and path.stem in level:
                 assert level[parts[1]] > level[path.stem], f"kseg/{path.name} imports kseg.{parts[1]} from above"
             assert parts[0] in ("kseg", "tfrecords"), f"kseg/{path.name} imports {name}"
 
@@ -93,6 +89,6 @@ def test_library_code_reads_no_flags():
 
 
 def test_importing_the_packages_loads_neither_tensorflow_nor_keras():
-    code = "import sys, kseg, tfrecords; sys.exit(' '.join(m for m in ('tensorflow', 'keras') if m in sys.modules))"
+    code = "import sys, kseg, tfrecords; sys.exit(' '.join(m for m in ('tensorflow', 'keras') if m in sys.modules) or None)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
