@@ -14,7 +14,6 @@ from PIL import Image
 import tfrecords
 from kseg import pictures
 
-NAME = "pictures.npz"
 _IMAGES = 3
 
 
@@ -43,7 +42,7 @@ def save(folder: str, run, manifest, split: str) -> None:
     for place, example in enumerate(chosen):
         content |= {f"image_{place}": example["image"], f"truth_{place}": truth_of[example["ids"]]}
         content |= {f"mask_{place}": masks[place], f"score_{place}": levels[place]}
-    path = os.path.join(folder, NAME)
+    path = os.path.join(folder, "pictures.npz")
     with open(path + ".tmp", "wb") as file:
         np.savez_compressed(file, **content)
     os.replace(path + ".tmp", path)

@@ -19,7 +19,7 @@ import ml_collections
 
 import kseg
 import tfrecords
-from kseg import findings, gallery, grid, results
+from kseg import grid, results
 
 
 def state(run: grid.Run, workdir: str) -> str:
@@ -117,7 +117,7 @@ def show(study, workdir: str, only: str = "", say=print) -> None:
 
 def render(study, workdir: str, say=print) -> dict:
     """Writes study.json, report.html and figures/ from the finished runs in a folder; returns study.json's content."""
-    from kseg import report  # matplotlib takes its time, and runs do without
+    from kseg import findings, report  # SciPy and matplotlib take their time, and runs do without
 
     runs = grid.expand(study)
     found = findings.read(workdir, {run.id: grid.settings(run.config) for run in runs})
@@ -140,9 +140,9 @@ def collect(study, workdir: str, into: str, say=print) -> dict:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(path, encoding="utf-8") as file:
             results.write_text(target, file.read())
-        drawn = os.path.join(os.path.dirname(path), gallery.NAME)
+        drawn = os.path.join(os.path.dirname(path), _PICTURES)
         if study.publish_pictures and os.path.exists(drawn):
-            shutil.copyfile(drawn, os.path.join(os.path.dirname(target), gallery.NAME))
+            shutil.copyfile(drawn, os.path.join(os.path.dirname(target), _PICTURES))
     return render(study, into, say)
 
 
@@ -157,17 +157,20 @@ def show_choices(summary: dict, say=print) -> None:
             say(f"  {row['value']:g}: {', '.join(values) or 'not complete'}")
 
 
+_PICTURES = "pictures.npz"  # of kseg/gallery.py
 _PROGRAM = "import sys; from kseg import study; study.run_one(sys.argv[1])"
 _HELD = 75  # exit status of a run whose folder another process holds
 
 
 def _pictures(study, found, workdir):
     """The sheets of kseg/gallery.py, of the first seed of each headline arm, where they may be shown."""
+    from kseg import gallery
+
     if not study.publish_pictures:
         return {}
     paths = {}
     for result in found:
-        path = os.path.join(workdir, "runs", result["id"], gallery.NAME)
+        path = os.path.join(workdir, "runs", result["id"], _PICTURES)
         if result["arm"] in study.headline and os.path.exists(path):
             paths.setdefault(result["arm"], path)
     return gallery.sheets(list(paths.values()))
