@@ -634,6 +634,14 @@ def test_one_id_in_two_cities_is_refused(own_source, tmp_path):
     assert "have the same id" in _refused(_cityscapes(own_source, tmp_path / "records"))
 
 
+def test_without_beam_asking_for_it_says_what_to_install(source, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    monkeypatch.delitem(sys.modules, "tfrecords.beam_runner", raising=False)
+    with pytest.raises(ValueError, match=r"pip install 'kseg\[beam\]'"):
+        _write(source, tmp_path / "records", runner="beam")
+    assert not (tmp_path / "records").exists()
+
+
 def test_the_converter_does_not_load_tensorflow():
     code = "import sys, tfrecords, tfrecords.check; assert not {'tensorflow', 'kseg'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -1,8 +1,12 @@
 """The same shards through Apache Beam (extra `beam`): on this machine, Spark, Flink or Dataflow.
 
 One element = one shard; its worker reads the files, writes the shard and its note, as the local runner's do, hence the
-same bytes. Data set and records folder must be paths that every worker sees: a shared file system or a mounted bucket.
+same bytes. Every worker needs this package, and must see data set and records folder under the paths given: a shared
+file system or a mounted bucket.
 """
+
+import os
+import pathlib
 
 import apache_beam as beam
 from apache_beam.options import pipeline_options
@@ -19,24 +23,27 @@ def run(calls, options: tuple[str, ...] = ()) -> list[dict]:
             Beam's runner on this machine.
 
     Raises:
-        ValueError: what went wrong with a file, one line, whichever runner it came through.
+        ValueError: a file is bad or cannot be read or written; one line.
     """
     jobs = [job for _, job in calls]
-    try:
-        with beam.Pipeline(options=pipeline_options.PipelineOptions(list(options))) as pipeline:
-            _ = pipeline | beam.Create(jobs) | beam.Reshuffle() | beam.Map(_build)
-    except Exception as error:  # runners wrap a worker's error in classes of their own
-        raise ValueError(_reason(error)) from error
+    for job in jobs:
+        _error_file(job).unlink(missing_ok=True)
+    with beam.Pipeline(options=pipeline_options.PipelineOptions(list(options))) as pipeline:
+        _ = pipeline | beam.Create(jobs) | beam.Reshuffle() | beam.Map(_build)
+    for job in jobs:
+        if _error_file(job).exists():
+            raise ValueError(_error_file(job).read_text())
     return [runners.read_note(job) for job in jobs]
 
 
 def _build(job: build.Job) -> str:
-    build.build(job)
+    """Builds one shard. What is wrong with a file is no failure to Beam, which would try it again and log its ways."""
+    try:
+        build.build(job)
+    except (ValueError, OSError) as error:
+        _error_file(job).write_text(str(error))
     return job.file
 
 
-def _reason(error: BaseException) -> str:
-    """The first line of the innermost error: the one that names the file."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _error_file(job: build.Job) -> pathlib.Path:
+    return pathlib.Path(os.path.join(job.work_dir, job.file + ".error"))

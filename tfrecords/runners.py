@@ -45,7 +45,13 @@ def get(name: str, num_workers: int, beam_options: tuple[str, ...], progress: bo
         except ImportError as error:
             raise ValueError("Apache Beam is not installed; pip install 'kseg[beam]'") from error
         local = get("local", num_workers, (), progress)
-        return lambda title, calls: beam_runner.run(calls, beam_options) if title == "convert" else local(title, calls)
+
+        def run(title, calls, total):
+            if all(call[0] is build.build for call in calls):
+                return beam_runner.run(calls, beam_options)
+            return local(title, calls, total)
+
+        return run
     raise ValueError(f"runner {name!r}; expected local or beam")
 
 
