@@ -50,7 +50,7 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
     code = results.code_fingerprint()
     _same_as_finished(runs, workdir, code, tfrecords.info(study.base.data.records_dir).digest)
     left = [run for run in runs if state(run, workdir) != "finished"]
-    say(f"{study.name}: {len(runs)} runs, {len(runs) - len(left)} finished")
+    say(f"{study.name}: {len(runs)} runs, {len(runs) - len(left)} finished; code {code[:12]} of {_ROOT}")
     failed = []
     for place, run in enumerate(left):
         remaining = _remaining(left[place:], runs, workdir)
@@ -157,6 +157,7 @@ def show_choices(summary: dict, say=print) -> None:
             say(f"  {row['value']:g}: {', '.join(values) or 'not complete'}")
 
 
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PICTURES = "pictures.npz"  # of kseg/gallery.py
 _PROGRAM = "import sys; from kseg import study; study.run_one(sys.argv[1])"
 _HELD = 75  # exit status of a run whose folder another process holds
@@ -217,9 +218,13 @@ def _spawn(study, run, workdir):
     with contextlib.suppress(FileNotFoundError):
         os.remove(os.path.join(folder, "failed.txt"))
     command = [sys.executable, "-c", _PROGRAM, folder]
+    # The run takes its code from where this process has it: a clone, perhaps, while another one is installed.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))}
     # The same process group, so that `kill -STOP -PGID` holds everything; the pipe's end tells the run we are gone.
     with open(os.path.join(folder, "log.txt"), "ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment
+        )
         try:
             return process.wait()
         except BaseException:
