@@ -334,17 +334,20 @@ def test_a_finished_shard_is_made_again_where_anything_has_changed(changed, own_
 
 @pytest.fixture(scope="module")
 def long_conversion(tmp_path_factory):
-    """Starts converting 400 frames into a folder by two workers: the process and the ids of its workers."""
+    """Starts converting 1000 frames into a folder by two workers: the process and the ids of its workers."""
     source = tmp_path_factory.mktemp("long")
-    tiny_folders.cityscapes(source, {"train": 400})
+    tiny_folders.cityscapes(source, {"train": 1})
+    for pattern in (IMAGE, LABEL):
+        path = _one(source, pattern)
+        for number in range(1, 1000):
+            os.link(path, path.with_name(path.name.replace("000000", f"{number:06d}")))
 
     def start(records):
-        command = [sys.executable, str(ROOT / "tools" / "convert_cityscapes.py"), "--num_workers=2", "--num_shards=2"]
+        command = [sys.executable, str(ROOT / "tools" / "convert_cityscapes.py"), "--num_workers=2", "--num_shards=4"]
         command += [f"--cityscapes_dir={source}", f"--records_dir={records}"]
         tool = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-        _wait(lambda: len(list((records / ".converting").glob("*.tmp"))) == 2)
-        children = pathlib.Path(f"/proc/{tool.pid}/task/{tool.pid}/children").read_text().split()
-        return tool, [pid for pid in children if b"spawn_main" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()]
+        _wait(lambda: list((records / ".converting").glob("*.tmp")) and len(_workers(tool.pid)) == 2)
+        return tool, _workers(tool.pid)
 
     start.source = source
     return start
@@ -355,13 +358,13 @@ def test_killing_the_tool_ends_its_workers_and_running_it_again_finishes(long_co
     tool, workers = long_conversion(records)
     tool.kill()
     tool.communicate()
-    assert len(workers) == 2
     _wait(lambda: not any(_alive(pid) for pid in workers))
     assert [path.name for path in records.iterdir()] == [".converting"]
-    done = _cityscapes(long_conversion.source, records, "--num_shards=2")
+    done = _cityscapes(long_conversion.source, records, "--num_shards=4")
     assert done.returncode == 0, done.stderr
-    names = ["dataset.json", "train-00000-of-00002.tfrecord", "train-00001-of-00002.tfrecord"]
+    names = ["dataset.json", *(f"train-0000{i}-of-00004.tfrecord" for i in range(4))]
     assert sorted(tiny_folders.contents(records)) == names
+    assert tfrecords.info(records).splits["train"].examples == 1000
 
 
 def test_a_worker_that_is_killed_ends_the_run_in_one_line_and_leaves_what_is_finished(long_conversion, tmp_path):
@@ -374,6 +377,11 @@ def test_a_worker_that_is_killed_ends_the_run_in_one_line_and_leaves_what_is_fin
     assert [path.name for path in (tmp_path / "records").iterdir()] == [".converting"]
 
 
+def _workers(pid: int) -> list[str]:
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in children if b"spawn_main" in pathlib.Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
 def _alive(pid: str) -> bool:
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
@@ -381,7 +389,7 @@ def _alive(pid: str) -> bool:
         return False
 
 
-def _wait(condition, seconds=20) -> None:
+def _wait(condition, seconds=60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
