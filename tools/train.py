@@ -12,6 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import kseg
+import tfrecords
 from kseg import config
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; its keys are in kseg/config.py.")
@@ -22,18 +23,26 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print parameters and memory, dra
 def main(argv):
     if len(argv) > 1:
         sys.exit(f"error: {argv[1]!r} is not a flag; settings are given as --config.KEY=VALUE.")
-    for flag, value in (("config", _CONFIG.value), ("workdir", _WORKDIR.value)):
-        if value is None:
+    for flag in ("config", "workdir"):
+        if not flags.FLAGS[flag].present:
             sys.exit(f"error: --{flag} is missing; see tools/train.py --help.")
+    try:
+        settings = _CONFIG.value
+        if not settings.data.records_dir:
+            sys.exit("error: config.data.records_dir is not set; give --config.data.records_dir=FOLDER of records.")
+        tfrecords.info(settings.data.records_dir)  # before the seconds that TensorFlow takes to load
+    except (ValueError, OSError, RuntimeError) as error:
+        # A configuration that failed to load only says so, over several lines, when its value is asked for.
+        sys.exit(f"error: {' '.join(str(error).split())}")
     logging.set_verbosity(logging.INFO)
     kseg.load_tensorflow_quietly()
     from kseg import dry_run, train
 
     try:
         if _DRY_RUN.value:
-            dry_run.dry_run(_CONFIG.value, _WORKDIR.value)
+            dry_run.dry_run(settings, _WORKDIR.value)
             return
-        outcome = train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
+        outcome = train.train_and_evaluate(settings, _WORKDIR.value)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     if outcome == train.PREEMPTED:

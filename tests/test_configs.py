@@ -1,0 +1,65 @@
+"""Every configuration loads, is made of known keys and typed values, and describes a run that could start."""
+
+import importlib
+import pathlib
+
+import pytest
+
+from kseg import config as defaults
+from kseg import treatments, unet
+
+ROOT = pathlib.Path(__file__).parent.parent
+RUNS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if not p.stem.startswith("study_"))
+
+
+def leaves(config, prefix=""):
+    for key, value in config.items():
+        if hasattr(value, "items"):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_configuration_only_changes_known_keys_and_keeps_their_types(name):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    known = dict(leaves(defaults.default()))
+    ours = dict(leaves(config))
+    assert ours.keys() == known.keys()
+    assert {k: type(v) for k, v in ours.items()} == {k: type(v) for k, v in known.items()}
+    assert ours != known
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_configuration_says_its_command_hardware_and_result(name):
+    text = importlib.import_module(f"configs.{name}").__doc__
+    for word in ("python tools/train.py", "Hardware:", "Result:"):
+        assert word in text
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_configuration_builds_its_model_and_loss(name):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    treatment = treatments.get(config.treatment, 19, config.loss)
+    model = unet.build(config.model, treatment.num_outputs, config.train.precision)
+    assert model.output.shape[-1] == 19
+
+
+def test_every_default_can_be_overridden_from_the_command_line():
+    for key, value in leaves(defaults.default()):
+        assert value is not None, f"{key} has no type"
+        assert isinstance(value, (bool, int, float, str, tuple)), key
+
+
+@pytest.mark.parametrize(
+    "argument, words",
+    [
+        ("--config.model.widht=3", ["config.model.widht", 'did you mean "config.model.width"']),
+        ("--config.optimiser.name=sgd", ["config.optimiser.name", "config.optimizer.name"]),
+    ],
+)
+def test_a_mistyped_key_gets_the_right_one_in_one_line(argument, words):
+    text = defaults.explain(["train.py", "--config=configs/x.py", argument], ValueError("boom\nboom"))
+    assert "\n" not in text
+    for word in words:
+        assert word in text
