@@ -33,7 +33,8 @@ def main(argv):
     sys.path[:0] = [str(_FOLDER), str(_FOLDER.parent.parent)]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"load {os.getloadavg()[0]:.1f}"
     )
     measured = {}
     for name in names:
