@@ -268,20 +268,27 @@ def _crop(example, seed, config, image_format, labels_key, lookup, num_classes):
     balanced, rotated = options.cat_max_ratio < 1, options.rotate_degrees > 0
     tries = _CROP_TRIES if balanced else 1
     uniforms = _uniforms(seed, _PLACES + 2 * tries)
+    size = reading.image_size(example)
     labels = reading.decode_labels(example, labels_key)
-    size = tf.shape(labels)
 
     def draw(attempt):
         place = tf.slice(uniforms, [_PLACES + 2 * attempt], [2])
         numbers = [uniforms[_SCALE], place[0], place[1], uniforms[_FLIP], uniforms[_TURN]]
         window = augment.draw_window(
-            numbers, size, crop_size, options.scale_min, options.scale_max, options.flip, options.rotate_degrees
+            tf.stack(numbers),
+            size,
+            crop_size,
+            options.scale_min,
+            options.scale_max,
+            options.flip,
+            options.rotate_degrees,
         )
-        box = augment.source_box(window, size, crop_size, rotated)
+        box = augment.turned_box(window, size, crop_size) if rotated else window[:2]
+        shown = tf.slice(labels, *box)
         if rotated:
-            target = augment.turn_target(labels, window, box, crop_size)
+            target = augment.turn_target(shown, window, box, crop_size)
         else:
-            target = augment.crop_target(labels, window, crop_size)
+            target = augment.crop_target(shown, window, crop_size)
         if lookup is not None:
             target = tf.gather_nd(tf.constant(lookup), tf.cast(target, tf.int32)[..., tf.newaxis])
         return window, box, target
@@ -290,6 +297,7 @@ def _crop(example, seed, config, image_format, labels_key, lookup, num_classes):
     if balanced:
 
         def one_class_fills_it(attempt, window, box, target):
+            del window, box
             share = augment.largest_class_share(target, num_classes)
             return (attempt < tries - 1) & (share > options.cat_max_ratio)
 
@@ -298,12 +306,11 @@ def _crop(example, seed, config, image_format, labels_key, lookup, num_classes):
 
         _, window, box, target = tf.while_loop(one_class_fills_it, again, [0, window, box, target])
 
-    pixels = reading.decode_box(example, image_format, size, box)
+    pixels = reading.decode_box(example, image_format, box)
     colours = [options.brightness, options.contrast, options.saturation, options.hue]
     matrix, offset = augment.colour_matrix(uniforms[_COLOURS], *colours)
     if rotated:
         image = augment.turn_image(pixels, window, box, crop_size, matrix, offset)
     else:
-        antialias = options.scale_min < 0.5
-        image = augment.crop_image(pixels, window, crop_size, matrix, offset, antialias)
+        image = augment.crop_image(pixels, window, crop_size, matrix, offset, antialias=options.scale_min < 0.5)
     return image, target
