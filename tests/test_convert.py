@@ -619,6 +619,18 @@ def test_a_wrong_folder_ends_in_one_line(source, tmp_path):
     assert "has no folder leftImg8bit" in _refused(_cityscapes(source / "gtFine", tmp_path / "records"))
     done = _tool("convert_camvid", f"--camvid_dir={source}", f"--records_dir={tmp_path}/records")
     assert "has none of the folders train, val, test" in _refused(done)
+    (tmp_path / "empty" / "leftImg8bit").mkdir(parents=True)
+    assert "has none of the folders" in _refused(_cityscapes(tmp_path / "empty", tmp_path / "records"))
+
+
+def test_an_interrupted_tool_says_how_to_go_on(long_conversion, tmp_path):
+    tool, workers = long_conversion(tmp_path / "records")
+    tool.send_signal(signal.SIGINT)
+    _, errors = tool.communicate(timeout=60)
+    assert tool.returncode == 1
+    assert errors.splitlines()[-1] == "interrupted: the same command goes on from here"
+    assert "Traceback" not in errors
+    assert [path.name for path in (tmp_path / "records").iterdir()] == [".converting"]
 
 
 def test_full_verification_finds_pixels_that_do_not_decode(own_source, tmp_path):
@@ -661,3 +673,26 @@ def test_the_manifest_holds_no_path_and_no_time(source, tmp_path):
     assert str(source) not in text and str(tmp_path) not in text
     keys = set(json.loads(text)["splits"]["train"]["shards"][0])
     assert keys == {"file", "examples", "bytes", "sha256", "inputs_sha256", "offsets", "image_ids"}
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    """The peak of one process over 120 images of 1.2 MB is that over 12."""
+    source = tmp_path / "source"
+    tiny_folders.save(source / "0.png", tiny_folders.image(0, 512, 800))
+    tiny_folders.save(source / "0_ids.png", tiny_folders.label_map(0, height=512, width=800))
+    program = """
+import resource, sys, tfrecords
+from tfrecords import labels
+source, target, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+pairs = [tfrecords.Pair(str(i), f"{source}/0.png", f"{source}/0_ids.png") for i in range(count)]
+tfrecords.write(target, labels.CITYSCAPES, {"train": pairs}, num_shards=2, num_workers=1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    peaks = []
+    for count in (12, 120):
+        command = [sys.executable, "-c", program, str(source), str(tmp_path / str(count)), str(count)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout) / 1024)
+    assert (tmp_path / "120" / "train-00000-of-00002.tfrecord").stat().st_size > 60 * 2**20
+    assert peaks[1] - peaks[0] < 20, peaks  # MiB

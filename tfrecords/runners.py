@@ -72,11 +72,16 @@ def lock(folder: str | os.PathLike):
 
 
 def _run_local(title, calls, total, num_workers, progress) -> list:
-    workers = min(num_workers or len(os.sched_getaffinity(0)), len(calls))
+    workers = min(num_workers or _usable_cores(), len(calls))
     with tqdm.tqdm(total=total, desc=title, unit="image", disable=not progress or not calls) as bar:
         if workers <= 1:
             return [function(*arguments, bar.update) for function, *arguments in calls]
         return _run_processes(calls, workers, bar)
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use; where the system does not say (macOS), all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_processes(calls, workers, bar) -> list:

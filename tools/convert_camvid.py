@@ -63,6 +63,8 @@ def main(argv):
         )
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on from here")
     for sequence, mask in (derived.masks if derived else {}).items():
         print(f"{sequence}: bonnet at {mask.sum()} positions, {mask.mean():.1%} of the frame")
     for name, split in manifest.splits.items():

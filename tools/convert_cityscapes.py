@@ -56,6 +56,8 @@ def main(argv):
         if not (root / "leftImg8bit").is_dir():
             raise FileNotFoundError(f"{root} has no folder leftImg8bit; expected Cityscapes' layout (see --help)")
         splits = _SPLITS.value or [name for name in _DEFAULT_SPLITS if (root / "leftImg8bit" / name).is_dir()]
+        if not splits:
+            raise FileNotFoundError(f"{root / 'leftImg8bit'} has none of the folders {', '.join(_DEFAULT_SPLITS)}")
         pairs = {name: _pairs(root, name) for name in splits}
         manifest = tfrecords.write(
             _RECORDS_DIR.value,
@@ -74,6 +76,8 @@ def main(argv):
         )
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on from here")
     for name, split in manifest.splits.items():
         print(f"{_RECORDS_DIR.value}: {name}, {split.examples} examples in {len(split.shards)} shards")
 
