@@ -9,7 +9,9 @@ that exists is never touched.
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
+
+import kseg
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run: --workdir of tools/train.py.", required=True)
 _EXPORT_DIR = flags.DEFINE_string("export_dir", None, "Folder of versions, TF-Serving's base_path.", required=True)
@@ -30,6 +32,8 @@ _WARMUP_SIZES = flags.DEFINE_list(
 def main(argv):
     if len(argv) > 1:
         sys.exit(f"error: unknown argument {argv[1]}")
+    logging.set_verbosity(logging.WARNING)  # TensorFlow reports every renamed input otherwise
+    kseg.load_tensorflow_quietly()
     from kseg import export
 
     try:

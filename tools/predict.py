@@ -11,6 +11,8 @@ import sys
 
 from absl import app, flags
 
+import kseg
+
 _MODEL = flags.DEFINE_string("model", "", "An export of tools/export.py: its folder of versions, or one version.")
 _SERVER = flags.DEFINE_string("server", "", "Address of a model server instead: grpc://HOST:8500 or http://HOST:8501.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where to write.", required=True)
@@ -22,6 +24,8 @@ _PARALLEL = flags.DEFINE_integer("parallel", 4, "Images at work at the same time
 
 
 def main(argv):
+    if _MODEL.value and not _SERVER.value:
+        kseg.load_tensorflow_quietly()  # a server is asked without TensorFlow
     from kseg import predict, serving
 
     try:
