@@ -5,7 +5,9 @@ rules that TF-Serving's predict_util.cc and json_tensor.cc follow for names, sha
 status codes. What is not here: batching, the version manager and label reloads, evhttp's limits, metrics, TLS, TFRT,
 GPUs. So a test that passes here was passed by TensorFlow's session and by the protocol, not by the server binary.
 
-  python tests/serving_stand_in.py --base_path=E [--rest_port=8501 --grpc_port=8500]
+  python tests/serving_stand_in.py --model_config_file=F [--rest_api_port=8501 --port=8500]
+
+takes the flags of tensorflow_model_server that deploy/smoke_test.sh gives, so that the script itself can be tested.
 """
 
 import base64
@@ -57,18 +59,24 @@ class Models:
       name: of the model.
       labels: {label: version}.
       tensor_content: as --enable_serialization_as_tensor_content.
+      versions: those to load; () for all.
       warm_up: replay each version's warm-up requests; one that fails fails the load, as in TF-Serving.
     """
 
-    def __init__(self, base_path, name="kseg", labels=None, tensor_content=False, warm_up=True):
+    def __init__(self, base_path, name="kseg", labels=None, tensor_content=False, warm_up=True, versions=()):
         self.name, self.labels, self.tensor_content = name, labels or {}, tensor_content
         self.warmed = 0
         self.versions = {}
-        for version in sorted(int(v) for v in os.listdir(base_path) if v.isdigit()):
-            folder = os.path.join(base_path, str(version))
-            self.versions[version] = CppSession(folder)
-            if warm_up:
-                self._warm_up(folder, version)
+        self._base_path, self._warms_up = base_path, warm_up
+        for version in versions or sorted(int(v) for v in os.listdir(base_path) if v.isdigit()):
+            self.load(version)
+
+    def load(self, version):
+        folder = os.path.join(self._base_path, str(version))
+        session = CppSession(folder)
+        if self._warms_up:
+            self._warm_up(folder, session)
+        self.versions[version] = session
 
     def close(self):
         for session in self.versions.values():
@@ -90,7 +98,9 @@ class Models:
 
     def predict(self, request, version=None):
         version = version or self.version_of(request.model_spec)
-        session = self.versions[version]
+        return self._predict(self.versions[version], version, request)
+
+    def _predict(self, session, version, request):
         name = request.model_spec.signature_name or "serving_default"
         if name not in session.signatures:
             raise SessionError(9, f'Serving signature key "{name}" not found.')
@@ -112,7 +122,7 @@ class Models:
             response.outputs[output].CopyFrom(_to_proto(array, dtype, self.tensor_content))
         return response
 
-    def _warm_up(self, folder, version):
+    def _warm_up(self, folder, session):
         path = os.path.join(folder, "assets.extra", "tf_serving_warmup_requests")
         if not os.path.exists(path):
             return
@@ -124,7 +134,7 @@ class Models:
             log = prediction_log_pb2.PredictionLog.FromString(record)
             if log.WhichOneof("log_type") != "predict_log":
                 raise SessionError(12, "Unsupported log_type for warmup")
-            self.predict(log.predict_log.request, version)
+            self._predict(session, 0, log.predict_log.request)
             self.warmed += 1
 
 
@@ -198,7 +208,10 @@ def _rest_handler(models, delay_seconds):
             self._answer(200, b"")
 
         def do_GET(self):
-            self._handle(None)
+            if self.path == "/monitoring/prometheus/metrics":
+                self._answer(200, b"# tensorflow's metrics would be here")
+            else:
+                self._handle(None)
 
         def do_POST(self):
             self._handle(self.rfile.read(int(self.headers["Content-Length"])))
@@ -384,16 +397,39 @@ def _to_json(response, by_row):
 
 def _main():
     from absl import app, flags
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
 
-    base_path = flags.DEFINE_string("base_path", None, "Folder of versions.", required=True)
-    rest_port = flags.DEFINE_integer("rest_port", 8501, "")
-    grpc_port = flags.DEFINE_integer("grpc_port", 8500, "")
+    config_file = flags.DEFINE_string("model_config_file", None, "As the server's.", required=True)
+    rest_port = flags.DEFINE_integer("rest_api_port", 8501, "")
+    grpc_port = flags.DEFINE_integer("port", 8500, "")
+    for name in ("monitoring_config_file", "model_config_file_poll_wait_seconds", "rest_api_timeout_in_ms"):
+        flags.DEFINE_string(name, "", "Accepted, without effect.")
+    for name in ("rest_api_enable_cors_support", "enable_serialization_as_tensor_content", "enable_batching"):
+        flags.DEFINE_bool(name, False, "Accepted, without effect.")
+
+    def read():
+        with open(config_file.value) as file:
+            config = text_format.Parse(file.read(), model_server_config_pb2.ModelServerConfig())
+        (model,) = config.model_config_list.config
+        return model
 
     def main(argv):
         del argv
-        with serve(Models(base_path.value), rest_port.value, grpc_port.value) as addresses:
-            print("stand-in, not TF-Serving, at", *addresses, flush=True)
-            threading.Event().wait()
+        model = read()
+        versions = tuple(model.model_version_policy.specific.versions)
+        models = Models(model.base_path, model.name, dict(model.version_labels), versions=versions)
+        print(f"stand-in, not TF-Serving: {models.warmed} warmup requests run", flush=True)
+        with serve(models, rest_port.value, grpc_port.value):
+            while True:
+                time.sleep(0.3)
+                try:
+                    model = read()
+                except (text_format.ParseError, ValueError):  # half written
+                    continue
+                for version in set(model.model_version_policy.specific.versions) - set(models.versions):
+                    models.load(version)
+                models.labels = dict(model.version_labels)
 
     app.run(main)
 
