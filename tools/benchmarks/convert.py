@@ -26,7 +26,7 @@ _TRIALS = 2  # the faster of each counts: the rest is other programs
 
 
 def run() -> dict[str, dict]:
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=_scratch()) as scratch:
         root = pathlib.Path(scratch)
         pairs = _make_pairs(root)
         seconds = {"peer": [], "one": [], "two": []}
@@ -51,6 +51,12 @@ def run() -> dict[str, dict]:
         name: {"value": value, "goal": goal, "unit": unit, "note": note}
         for name, (value, goal, unit, note) in figures.items()
     }
+
+
+def _scratch() -> str | None:
+    """A folder in memory where there is room (2 GB), so that the disk, the same for both, does not hide the work."""
+    memory = "/dev/shm"
+    return memory if os.path.isdir(memory) and shutil.disk_usage(memory).free > 2e9 else None
 
 
 def _ours(pairs, records_dir, workers) -> None:
