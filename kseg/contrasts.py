@@ -50,7 +50,7 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
         if primary:
             listed[-1]["se_frames_by_block"] = {
                 str(block): float(np.nanstd(_drawn(pairs, frames, measure, block), ddof=1))
-                for block in (*SENSITIVITY_BLOCKS, frames.block)
+                for block in SENSITIVITY_BLOCKS
             }
     primaries = [entry for entry in listed if entry["primary"] and "_found" in entry]
     p_values = [entry["_found"].p for entry in primaries]

@@ -84,6 +84,8 @@ def _cards(study):
                 f"standard errors: seeds {100 * entry['se_seeds']:.2f}, test frames {100 * entry['se_frames']:.2f}; "
                 f"Holm's p {_p(entry['holm_p'])}"
             )
+            others = [f"{100 * value:.2f} ({block})" for block, value in entry["se_frames_by_block"].items()]
+            lines.append(f"test frames with other lengths of blocks: {', '.join(others)}")
         cards.append({"name": entry["name"], "verdict": entry["verdict"], "what": what, "lines": lines})
     return cards
 

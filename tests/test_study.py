@@ -443,6 +443,53 @@ def test_a_real_run_leaves_a_small_whole_result_that_the_tool_renders(tmp_path):
     assert (tmp_path / "w" / "runs" / result["id"] / "pictures.npz").exists()
 
 
+def test_the_job_array_takes_its_share_under_slurm_and_kubernetes(tmp_path):
+    for number, names in enumerate(
+        (("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"), ("JOB_COMPLETION_INDEX", "COMPLETIONS"))
+    ):
+        fake = tmp_path / f"bin{number}"
+        fake.mkdir()
+        (fake / "python").write_text('#!/bin/sh\necho "$@"\n')
+        (fake / "python").chmod(0o755)
+        environment = {"PATH": f"{fake}:/usr/bin:/bin", names[0]: "2", names[1]: "5", "KSEG": str(ROOT)}
+        environment |= {"RECORDS": "/records", "WORKDIR": "/study"}
+        done = subprocess.run(
+            ["sh", ROOT / "deploy/study_job_array.sh"], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert "--only=2/5" in done.stdout and "--config.base.data.records_dir=/records" in done.stdout
+
+
+@pytest.mark.soak
+def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path):
+    make_records(tmp_path, {"train": 8, "val": 3})
+    command = [str(ROOT / "tools/study.py"), f"--config={ROOT}/configs/study_smoke.py", "--only=1/4"]
+    command += [f"--config.base.data.records_dir={tmp_path}/records", "--config.base.data.crop_size=(24, 32)"]
+    command += ["--config.base.eval.input_size=(24, 32)", "--config.base.train.total_steps=40"]
+
+    def start(folder):
+        return subprocess.Popen(PYTHON + command + [f"--workdir={folder}"], stdout=subprocess.DEVNULL)
+
+    assert start(tmp_path / "whole").wait() == 0
+    (whole,) = results.find(str(tmp_path / "whole"))
+    kills = 0
+    for seconds in (8, 9, 11, 7, 13, 600):
+        tool = start(tmp_path / "killed")
+        try:
+            tool.wait(timeout=seconds)
+            break
+        except subprocess.TimeoutExpired:
+            tool.kill()
+            tool.wait()
+            kills += 1
+            time.sleep(1)  # the run's process notices
+    (killed,) = results.find(str(tmp_path / "killed"))
+    one, other = results.load(whole), results.load(killed)
+    for key in ("seconds", "cpu_seconds", "resumed", "identity"):
+        one.pop(key), other.pop(key)
+    assert kills and one == other
+
+
 def test_bad_input_is_one_line_and_exit_status_1():
     cases = {
         "give --config": [],
