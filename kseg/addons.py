@@ -76,7 +76,9 @@ def _rotate(seed, image, target):
 
 
 def _sharpness(seed, image, target):
-    return _library().sharpness(image, _SHARPNESS * _uniform(seed)), target
+    # Factor 0 is the smoothed image. The library wants factors as Python numbers; ours is a tensor.
+    smooth = tf.cast(_library().sharpness(image, 0.0), tf.float32)
+    return _uint8(smooth + _SHARPNESS * _uniform(seed) * (tf.cast(image, tf.float32) - smooth)), target
 
 
 def _equalize(seed, image, target):
@@ -94,7 +96,7 @@ def _gaussian_blur(seed, image, target):
 
 def _cutout(seed, image, target):
     size = [max(2, 2 * round(side * _CUTOUT_SHARE / 2)) for side in image.shape[:2]]
-    centre = tf.cast(_uniform(seed, [1, 2]) * tf.constant(image.shape[:2], tf.float32), tf.int32)
+    centre = tf.cast(_uniform(seed, [1, 2]) * tf.constant([*image.shape[:2]], tf.float32), tf.int32)
     stacked = tf.concat([tf.ones_like(image[..., :1]), target[..., tf.newaxis], image], -1)[tf.newaxis]
     kept = _library().cutout(stacked, size, centre)[0]
     return _padded(tf.cast(kept[..., 2:], tf.float32), kept[..., 1], kept[..., 0] == 1)
@@ -129,8 +131,8 @@ def _library():
     name = "tensorflow_addons.image"
     if name in sys.modules:
         return sys.modules[name]
-    package = types.ModuleType("tensorflow_addons")
-    package.__path__ = list(importlib.util.find_spec("tensorflow_addons").submodule_search_locations)
+    # Made from its spec but not executed: that is, without running its __init__.
+    package = importlib.util.module_from_spec(importlib.util.find_spec("tensorflow_addons"))
     engine, tensor = types.ModuleType("keras.src.engine"), types.ModuleType("keras.src.engine.keras_tensor")
     tensor.KerasTensor, engine.keras_tensor = keras.KerasTensor, tensor
     lent = {module.__name__: module for module in (engine, tensor)}

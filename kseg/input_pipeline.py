@@ -12,6 +12,7 @@ Which images are held out to choose thresholds is decided here too (`split_calib
 metrics are elsewhere.
 """
 
+import functools
 import hashlib
 import re
 
@@ -66,8 +67,9 @@ def split_calibration(config, manifest) -> tuple[np.ndarray, np.ndarray]:
     unused = []
     if not held_out:
         for frames in sequences.values():
-            block, gap = max(1, round(fraction * len(frames))), max(1, round(_GAP * len(frames)))
-            if block + gap < len(frames):
+            gap = max(1, round(_GAP * len(frames)))
+            block = min(max(1, round(fraction * len(frames))), len(frames) - gap - 1)
+            if block > 0:
                 held_out += frames[-block:]
                 unused += frames[-block - gap : -block]
     if not held_out:
@@ -214,6 +216,7 @@ def _example_function(config, manifest, encoding: str, indices):
     labels_key, lookup = _label_source(split.table, table, encoding)
     indices = tf.constant(indices)
 
+    @functools.partial(tf.function, autograph=False)  # traced once, called up to three times
     def crop(place, epoch, number):
         """The crop of the example at `place`, augmented by the random numbers of `number`."""
         example, key = tfrecords.parse(read(indices[place])), _seed(seed, epoch, number)
