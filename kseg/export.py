@@ -6,10 +6,12 @@ server that polls the folder never sees half of one. Batching, precision on othe
 configuration are not this module's business (see deploy/).
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
+import logging
 import os
 import shutil
 
@@ -245,7 +247,22 @@ def _write_saved_model(folder, network, served):
     archive.add_variable_collection("weights", [variable.value for variable in network.variables])
     for name, (function, input_signature) in served.items():
         archive.add_endpoint(name, function, input_signature=input_signature)
-    archive.write_out(folder, verbose=False)
+    with _quiet():
+        archive.write_out(folder, verbose=False)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without TensorFlow's notes on renamed inputs and written files, which tell the user nothing to act on."""
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
 
 
 def _warmup_requests(served, sizes, limits):
