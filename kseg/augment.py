@@ -190,7 +190,8 @@ def turn_image(pixels, window: Window, box, crop_size, matrix=None, offset=0.0):
     if matrix is not None:
         image = _recolour(image, matrix)
     inside = _project(tf.ones_like(pixels[..., :1]), window, box, crop_size, "NEAREST", 0)
-    return tf.where(inside == 1, _to_uint8(image), tf.constant(GREY, tf.uint8))
+    image = tf.where(inside == 1, _to_uint8(image), tf.constant(GREY, tf.uint8))
+    return tf.ensure_shape(image, (*crop_size, 3))
 
 
 def colour_matrix(uniforms, brightness, contrast, saturation, hue):
@@ -268,8 +269,8 @@ def _pad(crop, window: Window, crop_size, value: int):
         margins = tf.pad(margins, [[0, crop.shape.rank - 2], [0, 0]])
         return tf.pad(crop, margins, constant_values=tf.constant(value, crop.dtype))
 
-    crop = tf.cond(tf.reduce_all(window.out_size == crop_size), lambda: crop, padded)
-    return tf.ensure_shape(crop, (*crop_size, *crop.shape[2:]))
+    placed = tf.cond(tf.reduce_all(window.out_size == crop_size), lambda: crop, padded)
+    return tf.ensure_shape(placed, (*crop_size, *crop.shape[2:]))
 
 
 def _to_float(pixels, matrix, offset):
@@ -287,7 +288,7 @@ def _recolour(image, matrix):
     pixels = tf.where(tf.size(image) % 12 == 0, 4, 1)
     blocks = tf.eye(pixels)[:, tf.newaxis, :, tf.newaxis] * matrix[:, tf.newaxis, :]
     product = tf.matmul(tf.reshape(image, [-1, 3 * pixels]), tf.reshape(blocks, [3 * pixels, 3 * pixels]))
-    return tf.reshape(product, tf.shape(image))
+    return tf.ensure_shape(tf.reshape(product, tf.shape(image)), [None, None, 3])
 
 
 def _to_uint8(image):

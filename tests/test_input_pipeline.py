@@ -104,6 +104,17 @@ def test_ops_of_tensorflow_addons_are_checked_before_the_first_batch(manifest):
         input_pipeline.train_dataset(_config(addons=("swirl",)), manifest, "ignore")
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"rotate_degrees": 5.0}, {"cat_max_ratio": 0.7, "copy_paste_probability": 0.5}]
+)
+def test_shapes_are_known_before_the_first_batch(manifest, options):
+    spec = input_pipeline.train_dataset(_config(**options), manifest, "ignore", num_input_pipelines=2).element_spec
+    assert spec == {
+        "image": tf.TensorSpec([2, 16, 20, 3], tf.uint8),
+        "target": tf.TensorSpec([2, 16, 20], tf.uint8),
+    }
+
+
 def test_a_start_far_ahead_is_reached_at_once(manifest):
     far = _batches(_plain(), manifest, 1, start_step=10**12)
     assert set(_numbers(far)) <= set(range(13))
