@@ -3,6 +3,8 @@
 Answers which share of the images is this worker's, and gives results in the images' order. Knows nothing of models.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -61,14 +63,20 @@ class Replicas:
         """The sum of every worker's int64 array; all workers must call it, in the same order, and all get it."""
         if self.workers == 1:
             return array
+        total = _summing_over_workers(self.strategy, self.local)
+        return total(tf.constant(array.reshape(-1))).numpy().reshape(array.shape)
 
-        @tf.function
-        def total(values):
-            def replica():
-                context = tf.distribute.get_replica_context()
-                first = context.replica_id_in_sync_group % self.local == 0
-                return context.all_reduce("SUM", tf.where(first, values, 0))
 
-            return self.strategy.experimental_local_results(self.strategy.run(replica))[0]
+@functools.lru_cache(maxsize=1)
+def _summing_over_workers(strategy, local):
+    """Compiled f(int64 [n] of this worker) -> the sum over workers; traced once, whatever n."""
 
-        return total(tf.constant(array)).numpy()
+    def replica(values):
+        context = tf.distribute.get_replica_context()
+        first = context.replica_id_in_sync_group % local == 0
+        return context.all_reduce("SUM", tf.where(first, values, 0))
+
+    def total(values):
+        return strategy.experimental_local_results(strategy.run(replica, args=(values,)))[0]
+
+    return tf.function(total, input_signature=[tf.TensorSpec([None], tf.int64)])

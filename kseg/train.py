@@ -48,9 +48,15 @@ def train_and_evaluate(config, folder, callbacks=(), progress=True):
 
     Raises:
       ValueError: on a configuration or records that cannot be trained, or a loss that is not finite; one line.
+      ConnectionError: if another worker is gone; one line.
     """
-    # ---- Devices and determinism -------------------------------------------------------------------------------------
     strategy = distribution.make_strategy(config)
+    with distribution.watching_peers(strategy):
+        return _train_and_evaluate(config, folder, callbacks, progress, strategy)
+
+
+def _train_and_evaluate(config, folder, callbacks, progress, strategy):
+    # ---- Determinism -------------------------------------------------------------------------------------------------
     chief = distribution.is_chief(strategy)
     keras.utils.set_random_seed(config.train.seed)
     if config.train.deterministic:
@@ -82,6 +88,7 @@ def train_and_evaluate(config, folder, callbacks=(), progress=True):
     workdir.open_run(folder, config, manifest, table, write=chief)
     state = checkpoints.RunState(os.path.join(folder, "checkpoints"), model, optimizer, ema)
     step, losses_so_far = state.restore()
+    distribution.check_same_step(strategy, step, folder)
     if step:
         logging.info("resuming %s at step %d of %d", folder, step, config.train.total_steps)
     log = training_log.TrainingLog(folder, step, losses_so_far, chief)
@@ -211,7 +218,9 @@ def _distributed_batches(strategy, config, manifest, encoding, start_step):
             config, manifest, encoding, start_step,
             num_input_pipelines=context.num_input_pipelines, input_pipeline_id=context.input_pipeline_id,
         )  # fmt: skip
-        return batches.rebatch(context.get_per_replica_batch_size(config.train.batch_size), drop_remainder=True)
+        batches = batches.rebatch(context.get_per_replica_batch_size(config.train.batch_size), drop_remainder=True)
+        # Known to have no end: else the workers ask each other before every step whether all have a batch.
+        return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
     return strategy.distribute_datasets_from_function(pipeline)
 

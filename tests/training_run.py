@@ -17,7 +17,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from kseg import config as defaults  # noqa: E402
-from kseg import train, workdir  # noqa: E402
+from kseg import distribution, train, workdir  # noqa: E402
 
 
 def settings(records, changes=()):
@@ -73,5 +73,8 @@ if __name__ == "__main__":
         callbacks = [At(int(number), signal.SIGKILL if kind == "step" else signal.SIGTERM)]
     elif kind == "save":
         kill_in_save(int(number))
-    outcome = train.train_and_evaluate(settings(records, changes), folder, callbacks, progress=False)
+    try:
+        outcome = train.train_and_evaluate(settings(records, changes), folder, callbacks, progress=False)
+    except (ValueError, OSError) as error:
+        distribution.leave(f"error: {error}")
     sys.exit(75 if outcome == train.PREEMPTED else 0)

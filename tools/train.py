@@ -36,7 +36,7 @@ def main(argv):
         sys.exit(f"error: {' '.join(str(error).split())}")
     logging.set_verbosity(logging.INFO)
     kseg.load_tensorflow_quietly()
-    from kseg import dry_run, train
+    from kseg import distribution, dry_run, train
 
     try:
         if _DRY_RUN.value:
@@ -44,7 +44,7 @@ def main(argv):
             return
         outcome = train.train_and_evaluate(settings, _WORKDIR.value)
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        distribution.leave(f"error: {error}")
     if outcome == train.PREEMPTED:
         print("stopped by SIGTERM; the state is saved, start the same command again", file=sys.stderr)
         sys.exit(75)
