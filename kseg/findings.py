@@ -57,7 +57,7 @@ def summarise(study, found: list[dict], planned: list, folder: str = "") -> dict
         "split": found[0]["evaluation"]["split"],
         "frames": len(frames.ids),
         "sequences": {name: int(count) for name, count in collections.Counter(frames.sequences.tolist()).items()},
-        "classes": found[0]["classes"],
+        "classes": max((result["classes"] for result in found), key=len),
         "runs": {
             "planned": len(planned),
             "done": len(done),

@@ -32,7 +32,7 @@ def write(study: dict, folder: str, pictures: dict | None = None) -> str:
                 file.write(content)
         shown.append(_figure(name, title, caption, "image/svg+xml", wide, narrow))
     for number, (title, (caption, content)) in enumerate((pictures or {}).items()):
-        shown.append(_figure(f"pictures{number}", title, caption, "image/png", content, content))
+        shown.append(_figure(f"pictures{number}", title, caption, "image/png", content, b"") | {"sheet": True})
     results.write_text(os.path.join(folder, "study.json"), to_text(study))
     path = os.path.join(folder, "report.html")
     results.write_text(path, page(study, shown))
@@ -84,8 +84,10 @@ def _cards(study):
                 f"standard errors: seeds {100 * entry['se_seeds']:.2f}, test frames {100 * entry['se_frames']:.2f}; "
                 f"Holm's p {_p(entry['holm_p'])}"
             )
-            others = [f"{100 * value:.2f} ({block})" for block, value in entry["se_frames_by_block"].items()]
-            lines.append(f"test frames with other lengths of blocks: {', '.join(others)}")
+            others = [
+                f"{100 * value:.2f} with blocks of {block}" for block, value in entry["se_frames_by_block"].items()
+            ]
+            lines.append(f"test frames: {', '.join(others)}")
         cards.append({"name": entry["name"], "verdict": entry["verdict"], "what": what, "lines": lines})
     return cards
 
@@ -116,7 +118,7 @@ def _identity(study):
 
 def _figure(name, title, caption, kind, wide, narrow):
     links = [f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}" for content in (wide, narrow)]
-    return {"name": name, "title": title, "caption": caption, "wide": links[0], "narrow": links[1]}
+    return {"name": name, "title": title, "caption": caption, "wide": links[0], "narrow": links[1], "sheet": False}
 
 
 def _rounded(value):

@@ -92,7 +92,7 @@ def find(folder: str) -> list[str]:
 
 def save(path: str, result: dict) -> None:
     """Writes a result whole or not at all."""
-    write_text(path, json.dumps({"format": FORMAT, **result}, sort_keys=True, allow_nan=False) + "\n")
+    write_text(path, json.dumps({"format": FORMAT, **result}, allow_nan=False) + "\n")
 
 
 def load(path: str) -> dict:

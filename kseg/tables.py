@@ -108,8 +108,8 @@ def _sequences(study):
 
 
 def _classes(study):
-    arms = [arm for arm in _headline(study)]
-    names = list(arms[0]["per_class_iou"]) if arms else []
+    arms = _headline(study)
+    names = [name for name in study["classes"] if arms and name in arms[0]["per_class_iou"]]
     rows = [
         [_word(arm["treatment"]), *(_number(arm["per_class_iou"].get(name), "{:.1f}", 100) for name in names)]
         for arm in arms

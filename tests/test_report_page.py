@@ -1,14 +1,17 @@
 """The study's page in headless Chromium: it fits telephone and desk, sorts, and loads nothing from outside."""
 
 import importlib.util
+import json
 import pathlib
 import re
 import shutil
 
+import numpy as np
 import pytest
 import simulated_study
 
-from kseg import charts, figures, findings, grid, report, tables
+from kseg import charts, figures, findings, gallery, grid, report, tables
+from tfrecords import labels
 
 ROOT = pathlib.Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -176,3 +179,25 @@ def test_names_at_line_ends_keep_apart_in_order_and_inside(wanted):
     assert min(places) >= -1e-9 and max(places) <= 1 + 1e-9
     if wanted == [0.2]:
         assert places == [0.2]
+
+
+def test_the_grid_of_pictures_scrolls_inside_itself_on_a_telephone(browser, study, folder):
+    random = np.random.default_rng(0)
+    table = labels.CITYSCAPES
+    paths = []
+    for treatment in ("ignore", "entropic"):
+        content = {"table": np.array(json.dumps(table.to_json())), "treatment": np.array(treatment)}
+        for place in range(2):
+            content[f"image_{place}"] = random.integers(0, 256, (32, 64, 3), np.uint8)
+            for name, top in (("truth", table.num_classes + 1), ("mask", table.num_classes + 1), ("score", 256)):
+                content[f"{name}_{place}"] = random.integers(0, top, (32, 64), np.uint8)
+        paths.append(folder / f"{treatment}.npz")
+        np.savez(paths[-1], **content)
+    sheets = gallery.sheets([str(path) for path in paths])
+    assert list(sheets) == ["Masks", "Void scores"] and gallery.sheets([]) == {}
+    (folder / "pictures").mkdir()
+    page = pathlib.Path(report.write(study, str(folder / "pictures"), sheets))
+    show(browser, page, 360)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+    widths = "return Array.from(document.querySelectorAll('.sheet')).map(s => [s.scrollWidth, s.clientWidth])"
+    assert all(inner > 2 * outer for inner, outer in browser.execute_script(widths))
