@@ -1,8 +1,10 @@
 """The study on CamVid: every treatment of void, side by side, as docs/plan.md fixes it.
 
 Command: python tools/convert_camvid.py --camvid_dir=CamVid --records_dir=records/camvid
+         python tools/study.py --config=configs/study_camvid.py:rates --workdir=W/tuning \
+             --config.base.data.records_dir=records/camvid --choose       (write LEARNING_RATE below)
          python tools/study.py --config=configs/study_camvid.py:tuning --workdir=W/tuning \
-             --config.base.data.records_dir=records/camvid --choose    (then fill in the choices below, and once more)
+             --config.base.data.records_dir=records/camvid --choose       (write VOID_WEIGHT below)
          python tools/study.py --config=configs/study_camvid.py --workdir=W/camvid \
              --config.base.data.records_dir=records/camvid
 Hardware: two CPU cores, 4 GB.
@@ -36,12 +38,17 @@ OTHERS = ("hybrid", "inverted_dice", "one_vs_all", "entropic", "void_head")
 
 
 def get_config(part: str = "grid") -> ml_collections.ConfigDict:
-    """The study; `part` is "grid" (the runs that are reported) or "tuning" (choices on the held-out blocks)."""
-    if part not in ("grid", "tuning"):
-        raise ValueError(f"configs/study_camvid.py:{part}: expected grid or tuning.")
+    """The study.
+
+    Args:
+      part: "grid" (the runs that are reported), or on the held-out blocks alone: "rates" (learning rates), then, in the
+        same workdir, "tuning" (those and the void weights at the chosen rates).
+    """
+    if part not in ("grid", "rates", "tuning"):
+        raise ValueError(f"configs/study_camvid.py:{part}: expected grid, rates or tuning.")
     study = ml_collections.ConfigDict()
     study.name = "camvid" if part == "grid" else "camvid_tuning"
-    study.title = "CamVid, 11 classes, UNet from scratch" + (", choices on held-out blocks" if part == "tuning" else "")
+    study.title = "CamVid, 11 classes, UNet from scratch" + (", choices on held-out blocks" if part != "grid" else "")
     study.base = _base()
     # Tuning never looks at the test frames, the grid's choices are made.
     study.test_split = "test" if part == "grid" else ""
@@ -57,7 +64,12 @@ def get_config(part: str = "grid") -> ml_collections.ConfigDict:
     study.headline = ()  # arms of the main comparison, for figures
     study.folds = ml_collections.ConfigDict()  # arm: (group seen as void, group unseen)
     study.by_width = ()  # contrasts that differ in width alone
-    _tuning(study) if part == "tuning" else _grid(study)
+    if part == "grid":
+        _grid(study)
+    else:
+        _rates(study)
+    if part == "tuning":
+        _void_weights(study)
     return study
 
 
@@ -181,19 +193,20 @@ def _grid(study):
             study.contrasts.append((f"leave-out, {name}", arms, references, f"auroc_{kind}_off_edge", False))
 
 
-def _tuning(study):
-    """Learning rates per loss at void_weight 1, then void weights at the chosen rate: two starts of the tool."""
-    seed = 100
+TUNING_SEED = 100  # used nowhere else
+
+
+def _rates(study):
+    """Learning rates per loss, at void_weight 1.
+
+    A choice is (name, default, {value: arms}, criterion, guard): best mean criterion, the default unless it is beaten
+    by 0.5 points.
+    """
     rates = (3e-4, 1e-3, 3e-3, 1e-2)
     for treatment in ("ignore", "background_class", "inverted_dice", "one_vs_all"):
         for rate in rates:
             name = _arm(study, f"{treatment}-w8-rate{rate:.0e}", treatment, rate=rate, void_weight=1.0)
-            study.grid.append(("rates", (name,), (seed,)))
-    for treatment in VOID_WEIGHT:
-        for label, weight in (("low", 0.3), ("high", 3.0)):
-            name = _arm(study, f"{treatment}-w8-void_{label}", treatment, void_weight=weight)
-            study.grid.append(("void weights", (name,), (seed,)))
-    # (choice, default, {value: arms}, criterion, guard): best mean criterion, the default unless beaten by 0.5 points.
+            study.grid.append(("rates", (name,), (TUNING_SEED,)))
     for loss, treatments in (
         ("cross_entropy", MAIN),
         ("dice", ("inverted_dice",)),
@@ -201,7 +214,15 @@ def _tuning(study):
     ):
         candidates = [(rate, tuple(f"{treatment}-w8-rate{rate:.0e}" for treatment in treatments)) for rate in rates]
         study.choices.append((f"learning rate, {loss}", 1e-3, candidates, "forced_miou", ""))
+
+
+def _void_weights(study):
+    """Void weights at the chosen rates; weight 1 is the run that chose the rate."""
     for treatment in VOID_WEIGHT:
         chosen = f"{treatment}-w8-rate{LEARNING_RATE[LOSS_OF[treatment]]:.0e}"
-        candidates = [(1.0, (chosen,)), (0.3, (f"{treatment}-w8-void_low",)), (3.0, (f"{treatment}-w8-void_high",))]
+        candidates = [(1.0, (chosen,))]
+        for label, weight in (("low", 0.3), ("high", 3.0)):
+            name = _arm(study, f"{treatment}-w8-void_{label}", treatment, void_weight=weight)
+            study.grid.append(("void weights", (name,), (TUNING_SEED,)))
+            candidates.append((weight, (name,)))
         study.choices.append((f"void_weight, {treatment}", 1.0, candidates, "auroc_scene_off_edge", "forced_miou"))

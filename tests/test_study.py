@@ -64,13 +64,17 @@ def test_every_study_configuration_expands_to_runs_that_the_treatments_accept(na
         treatments.get(run.config.treatment, 11, run.config.loss)
 
 
-def test_tuning_never_names_the_test_frames_and_every_choice_has_its_runs():
-    tuning = load_config("study_camvid", "tuning")
+@pytest.mark.parametrize("part", ["rates", "tuning"])
+def test_tuning_never_names_the_test_frames_and_every_choice_has_its_runs(part):
+    tuning = load_config("study_camvid", part)
     assert tuning.test_split == ""
     listed = {run.arm for run in grid.expand(tuning)}
     for _, default, candidates, *_ in tuning.choices:
         assert default in [value for value, _ in candidates]
         assert {arm for _, arms in candidates for arm in arms} <= listed
+    # The second call goes on where the first one was.
+    before = {run.id for run in grid.expand(load_config("study_camvid", "rates"))}
+    assert before <= {run.id for run in grid.expand(tuning)}
 
 
 def test_runs_come_seed_by_seed_so_that_every_prefix_compares_whole_sets(camvid):
