@@ -1,14 +1,9 @@
 """Laws of training: what kills it does not spoil it, how a batch is spread does not change it, and what it refuses."""
 
 import json
-import pathlib
-import sys
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
 import training_run
 from conftest import run_tool
 
