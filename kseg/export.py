@@ -26,7 +26,7 @@ from kseg import cpp_session, evaluate, folding, serving, signatures, wire
 METADATA = os.path.join("assets.extra", "kseg.json")
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
-_MEMORY_BUDGET = 4 * 2**30  # bytes of activations that the default of max_pixels allows one request
+_MEMORY_BUDGET = 2 * 2**30  # bytes of activations that the default of max_pixels allows one request
 _TIE = 1e-4  # logits: closer than this, the order of two classes is arithmetic noise
 _PRECISION_TIE = {"float32": _TIE, "bfloat16": 0.25}
 
@@ -101,7 +101,7 @@ def export_model(
       calibration: dict to be shown by `about`, or None.
       version: number or "next".
       precision: "float32" or "bfloat16".
-      max_pixels: that a request may have, see signatures.Limits; 0 = what 4 GiB of activations hold, at most 8.4 M.
+      max_pixels: that a request may have, see signatures.Limits; 0 = what 2 GiB of activations hold, at most 8.4 M.
       warmup_sizes: (height, width) of requests that the server runs before it serves; () for none.
       input_size: as config.eval.input_size.
       png_compression: 0..9 or -1, zlib's level for the answered PNGs.

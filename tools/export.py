@@ -23,7 +23,7 @@ _ABSTAIN = flags.DEFINE_enum(
     ["", "native", "calibrated"],
     "When to answer no class; empty takes the run's config.treatment.abstain.",
 )
-_MAX_PIXELS = flags.DEFINE_integer("max_pixels", 0, "That one request may have; 0 = what 4 GiB of activations allow.")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", 0, "That one request may have; 0 = what 2 GiB of activations allow.")
 _WARMUP_SIZES = flags.DEFINE_list(
     "warmup_sizes", None, "HEIGHTxWIDTH of images to run before serving; default: the crop size of training."
 )
