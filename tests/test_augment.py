@@ -93,6 +93,16 @@ def test_doubling_two_pixels_by_hand():
     assert cut[1].tolist() == [[255, 7, 7, 9, 9, 255], [255] * 6]
 
 
+def test_shrinking_takes_the_pixel_under_each_centre_by_hand():
+    # Six pixels to two: the new centres lie at 1.5 and 4.5, in the second and the fifth.
+    labels = np.array([[1, 2, 3, 4, 5, 6]], np.uint8)
+    image = (labels * 10)[..., None].repeat(3, -1)
+    for flip in (False, True):
+        cut = _cut(image, labels, _window((0, 0), (1, 6), (0, 0), (1, 2), flip), (1, 2))
+        assert cut[1].tolist() == ([[5, 2]] if flip else [[2, 5]])
+        assert cut[0][..., 1].tolist() == ([[50, 20]] if flip else [[20, 50]])
+
+
 def test_padding_is_255_whatever_the_labels_are():
     image, labels = _scene(16, 16)
     for window in (_draw(seed, (16, 16), (24, 20), 0.5, 0.9) for seed in range(5)):
