@@ -20,9 +20,11 @@ from kseg import (
     distribution,
     evaluate,
     input_pipeline,
+    layers,
     losses,
     optimizers,
     pictures,
+    remat,
     training_log,
     treatments,
     unet,
@@ -227,21 +229,25 @@ def _distributed_batches(strategy, config, manifest, encoding, start_step):
 
 def _train_step(config, strategy, model, loss_function, optimizer):
     """The compiled f(distributed batch) -> loss of the global batch; updates weights and optimizer."""
-    forward = keras.remat(model) if config.train.remat else model
+    forward = remat.by_blocks(model) if config.train.remat else lambda image: model(image, training=True)
     parts = config.train.accumulation_steps
+
+    def forward_only(image):
+        with layers.keeping_statistics():
+            return model(image, training=True)
 
     def replica_step(batch):
         variables = model.trainable_variables
         if parts == 1:
             with tf.GradientTape() as tape:
-                loss = loss_function(batch["target"], forward(batch["image"], training=True))
+                loss = loss_function(batch["target"], forward(batch["image"]))
                 scaled = optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, variables)
         else:
             images, targets = (tf.split(batch[key], parts) for key in ("image", "target"))
             loss, gradients = losses.accumulated_gradients(
-                loss_function, lambda x: forward(x, training=True), list(zip(images, targets)), variables,
-                optimizer.scale_loss, channels=model.output.shape[-1],
+                loss_function, forward, list(zip(images, targets)), variables,
+                scale_loss=optimizer.scale_loss, channels=model.output.shape[-1], first_pass=forward_only,
             )  # fmt: skip
         optimizer.apply(gradients, variables)
         return loss

@@ -10,7 +10,8 @@ import contextlib
 import hashlib
 
 import keras
-import tensorflow as tf
+
+from kseg import layers
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -53,7 +54,7 @@ def build(model_config, num_outputs, precision="float32", seed=0, detached_outpu
         if model_config.encoder == "none":
             stride = 2**model_config.depth
             x = keras.layers.Rescaling(1 / 127.5, -1.0, name="scale", dtype="float32")(image)
-            x = PadToStride(stride, name="pad")(x)
+            x = layers.PadToStride(stride, name="pad")(x)
             skips = _encoder_from_scratch(x, model_config, seed)
         else:
             stride = 2**_DECODER_LEVELS
@@ -63,13 +64,13 @@ def build(model_config, num_outputs, precision="float32", seed=0, detached_outpu
             x = keras.layers.Dropout(model_config.dropout, seed=_seed(seed, "dropout"), name="dropout")(x)
         logits = _head(x, num_outputs - detached_outputs, "head", seed)
         if detached_outputs:
-            detached = _head(StopGradient(name="detach")(x), detached_outputs, "detached_head", seed)
+            detached = _head(layers.StopGradient(name="detach")(x), detached_outputs, "detached_head", seed)
             logits = keras.layers.Concatenate(name="heads", dtype="float32")([logits, detached])
         if model_config.encoder != "none":
             # The finest skip of an encoder is at half resolution (a quarter for ConvNeXt): the rest is interpolated.
-            logits = ResizeLike(name="resize", dtype="float32")([logits, image])
+            logits = layers.ResizeLike(name="resize", dtype="float32")([logits, image])
         else:
-            logits = CropLike(name="crop", dtype="float32")([logits, image])
+            logits = layers.CropLike(name="crop", dtype="float32")([logits, image])
         logits = keras.layers.Activation("linear", name="logits", dtype="float32")(logits)
         return keras.Model(image, logits, name="unet")
 
@@ -107,103 +108,6 @@ def load_matching_weights(model, path):
     return loaded, kept
 
 
-@keras.saving.register_keras_serializable("kseg")
-class PadToStride(keras.layers.Layer):
-    """Zeros below and to the right, so that both sides become multiples of `stride`: [N, H, W, C] -> [N, H', W', C]."""
-
-    def __init__(self, stride, **kwargs):
-        super().__init__(**kwargs)
-        self.stride = stride
-
-    def call(self, x):
-        height, width = tf.shape(x)[1], tf.shape(x)[2]
-        y = tf.pad(x, [[0, 0], [0, -height % self.stride], [0, -width % self.stride], [0, 0]])
-        return tf.ensure_shape(y, self.compute_output_shape(x.shape))
-
-    def compute_output_shape(self, shape):
-        up = [None if side is None else side + -side % self.stride for side in shape[1:3]]
-        return (shape[0], *up, shape[3])
-
-    def get_config(self):
-        return {**super().get_config(), "stride": self.stride}
-
-
-@keras.saving.register_keras_serializable("kseg")
-class CropLike(keras.layers.Layer):
-    """The top left part of the first input that has the second one's height and width."""
-
-    def call(self, inputs):
-        x, like = inputs
-        shape = tf.shape(like)
-        return tf.ensure_shape(x[:, : shape[1], : shape[2]], self.compute_output_shape([x.shape, like.shape]))
-
-    def compute_output_shape(self, shapes):
-        x, like = shapes
-        return (x[0], like[1], like[2], x[3])
-
-
-@keras.saving.register_keras_serializable("kseg")
-class Upsample2x(keras.layers.Layer):
-    """Bilinear interpolation to twice the height and width, half-pixel centres, computed in float32.
-
-    Equal to keras.layers.UpSampling2D(interpolation="bilinear"), which in Keras 3.15 cannot be traced with unknown
-    sides and cannot be compiled by XLA under mixed precision.
-    """
-
-    def call(self, x):
-        shape = tf.shape(x)
-        y = tf.image.resize(tf.cast(x, tf.float32), [2 * shape[1], 2 * shape[2]])
-        return tf.cast(tf.ensure_shape(y, self.compute_output_shape(x.shape)), self.compute_dtype)
-
-    def compute_output_shape(self, shape):
-        return (shape[0], *(None if side is None else 2 * side for side in shape[1:3]), shape[3])
-
-
-@keras.saving.register_keras_serializable("kseg")
-class ResizeLike(keras.layers.Layer):
-    """Bilinear interpolation of the first input, padded to `stride`, to the second one's height and width."""
-
-    def __init__(self, stride=2**_DECODER_LEVELS, **kwargs):
-        super().__init__(**kwargs)
-        self.stride = stride
-
-    def call(self, inputs):
-        x, like = inputs
-        height, width = tf.shape(like)[1], tf.shape(like)[2]
-        padded = [height + -height % self.stride, width + -width % self.stride]
-        y = tf.image.resize(tf.cast(x, tf.float32), padded)[:, :height, :width]
-        return tf.cast(tf.ensure_shape(y, self.compute_output_shape([x.shape, like.shape])), self.compute_dtype)
-
-    def compute_output_shape(self, shapes):
-        x, like = shapes
-        return (x[0], like[1], like[2], x[3])
-
-    def get_config(self):
-        return {**super().get_config(), "stride": self.stride}
-
-
-@keras.saving.register_keras_serializable("kseg")
-class StopGradient(keras.layers.Layer):
-    """The identity forward, nothing backward."""
-
-    def call(self, x):
-        return tf.stop_gradient(x)
-
-    def compute_output_shape(self, shape):
-        return shape
-
-
-@keras.saving.register_keras_serializable("kseg")
-class SubtractMeanBGR(keras.layers.Layer):
-    """RGB 0..255 to the channel order and means that ResNet50's published weights were trained with."""
-
-    def call(self, x):
-        return x[..., ::-1] - tf.constant([103.939, 116.779, 123.68], x.dtype)
-
-    def compute_output_shape(self, shape):
-        return shape
-
-
 def _encoder_from_scratch(x, config, seed):
     """Feature maps from the finest to the coarsest, `depth` + 1 of them."""
     skips = []
@@ -226,9 +130,9 @@ def _encoder_from_applications(image, config, stride):
         shape = layer.output.shape
         if len(shape) == 4 and shape[1] and 256 % shape[1] == 0:
             last[256 // shape[1]] = i - len(probe.layers)
-    x = PadToStride(stride, name="pad")(image)
+    x = layers.PadToStride(stride, name="pad")(image)
     if not scales_itself:
-        x = SubtractMeanBGR(name="scale", dtype="float32")(x)
+        x = layers.SubtractMeanBGR(name="scale", dtype="float32")(x)
     weights = None if config.encoder_weights == "none" else config.encoder_weights
     try:
         encoder = constructor(include_top=False, weights=weights, input_tensor=x, **arguments)
@@ -265,7 +169,7 @@ def _up(x, channels, name, config, seed):
         )(x)
     # The 1x1 convolution and the interpolation commute; in this order the convolution costs a quarter.
     x = keras.layers.Conv2D(channels, 1, kernel_initializer=_he(seed, f"{name}_reduce"), name=f"{name}_reduce")(x)
-    return Upsample2x(name=f"{name}_resize")(x)
+    return layers.Upsample2x(name=f"{name}_resize")(x)
 
 
 def _block(x, channels, name, config, seed):
@@ -279,8 +183,7 @@ def _block(x, channels, name, config, seed):
             name=f"{name}_conv{i}",
         )(x)
         if config.norm == "batch":
-            # 0.9, not Keras' 0.99: the moving statistics of a run of a few hundred steps must be its own.
-            x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True, name=f"{name}_norm{i}")(x)
+            x = layers.GlobalBatchNormalization(name=f"{name}_norm{i}")(x)
         elif config.norm == "group":
             groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
             x = keras.layers.GroupNormalization(groups, name=f"{name}_norm{i}")(x)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kseg import config as defaults
-from kseg import unet
+from kseg import layers, unet
 
 
 def small(**changes):
@@ -77,7 +77,7 @@ def test_a_detached_output_does_not_reach_the_trunk():
 def test_bilinear_upsampling_equals_the_keras_layer():
     x = np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype(np.float32)
     expected = keras.layers.UpSampling2D(interpolation="bilinear")(x)
-    np.testing.assert_array_equal(unet.Upsample2x()(x), expected)
+    np.testing.assert_array_equal(layers.Upsample2x()(x), expected)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
