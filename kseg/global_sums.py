@@ -128,7 +128,7 @@ def accumulated_gradients(
         inputs, *targets = _after(done, part)
         with tf.GradientTape() as tape:
             local = loss.sums(targets[0], model(inputs), *targets[1:])
-            objective = tf.reduce_sum(slope * local)
+            objective = tf.reduce_sum(tf.cast(slope, local.dtype) * local)
             if scale_loss is not None:
                 objective = scale_loss(objective)
         new = tape.gradient(objective, variables)

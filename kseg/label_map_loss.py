@@ -177,11 +177,6 @@ def width(span, channels):
     return channels if span is None else span[1] - span[0]
 
 
-def image_sum(values):
-    """Sum over [N, H, W], rows first: one by one, float32 would lose digits over millions of pixels."""
-    return tf.reduce_sum(tf.reduce_sum(values, -1))
-
-
 def at_least_zero(name, value) -> float:
     if not 0 <= float(value) < float("inf"):
         raise ValueError(f"{name} must be a finite number >= 0; got {value!r}.")

@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from kseg import pixel_losses
 from kseg.global_sums import GlobalSumLoss, accumulated_gradients, all_reduce_sum
-from kseg.label_map_loss import CompiledSums, LabelMapLoss, at_least_zero, image_sum, share, width
+from kseg.label_map_loss import CompiledSums, LabelMapLoss, at_least_zero, share, width
 
 __all__ = [
     "Dice",
@@ -74,12 +74,13 @@ class _PixelMean(LabelMapLoss):
         if self.top_k < 1:
             keep = pixel_losses.hardest(tf.stop_gradient(losses), weights > 0, self.top_k)
             weights = tf.where(keep, weights, tf.zeros_like(weights))
-        return tf.stack([image_sum(losses * weights), image_sum(weights)])
+        return tf.stack([pixel_losses.exact_sum(losses * weights), pixel_losses.exact_sum(weights)])
 
     def sums_of_labels(self, y_true, channels, sample_weight=None):
         if self.top_k < 1:
             return None
-        weight = image_sum(self.pixel_weights(tf.cast(y_true, tf.int32), channels, sample_weight))
+        labels = tf.cast(y_true, tf.int32)
+        weight = pixel_losses.exact_sum(self.pixel_weights(labels, channels, sample_weight, tf.float64))
         return tf.stack([tf.zeros_like(weight), weight])
 
     def value(self, sums):

@@ -174,17 +174,21 @@ def hardest(losses, counted, share: float):
     return tf.stop_gradient(tf.logical_or(keep, tf.math.is_nan(losses)) & counted)
 
 
+def exact_sum(values, axis=None):
+    """Sum in float64, in the type of `values`: one by one, a million equal float32 numbers end 1e-5 off."""
+    return tf.cast(tf.reduce_sum(tf.cast(values, tf.float64), axis), values.dtype)
+
+
 def sum_by_label(values, labels, channels: int):
     """Sum of values [N, H, W] over each image's pixels of each label: [N, C]; other labels are left out."""
-    images, height, width = (tf.shape(labels)[axis] for axis in range(3))
     if _on_gpu():
         hot = tf.equal(labels[..., None], tf.range(channels))
-        return tf.reduce_sum(tf.reduce_sum(_only(values[..., None], hot), 2), 1)
-    # Row by row first: added one at a time, millions of pixels lose digits in float32.
-    rows = tf.reshape(tf.range(images * height) * channels, [images, height, 1])
-    segments = tf.where((labels >= 0) & (labels < channels), rows + labels, -1)
-    sums = tf.math.unsorted_segment_sum(values, segments, images * height * channels)
-    return tf.reduce_sum(tf.reshape(sums, [images, height, channels]), 1)
+        return tf.reduce_sum(_only(values[..., None], hot), [1, 2])
+    images = tf.shape(labels)[0]
+    segments = tf.range(images)[:, None, None] * channels + labels
+    segments = tf.where((labels >= 0) & (labels < channels), segments, -1)
+    sums = tf.math.unsorted_segment_sum(tf.cast(values, tf.float64), segments, images * channels)
+    return tf.cast(tf.reshape(sums, [images, channels]), values.dtype)
 
 
 def soft_counts(labels, own, excess, weights) -> tuple:
@@ -197,7 +201,7 @@ def soft_counts(labels, own, excess, weights) -> tuple:
     missed = sum_by_label(weights * -tf.math.expm1(-own), labels, channels)
     # Pixels of other labels, counted as such: as a difference of soft counts TN would drown in their rounding.
     truth = sum_by_label(weights, labels, channels)
-    others = tf.reduce_sum(tf.reduce_sum(weights, 2), 1)[:, None] - truth
+    others = exact_sum(weights, [1, 2])[:, None] - truth
     return true, excess, missed, others - excess
 
 
@@ -228,11 +232,15 @@ def _is_channel(labels, logits):
 def _weighted_sum(weights, values):
     """sum over an image's pixels of weights [N, H, W] times values [N, H, W, C]: [N, C]."""
     if _on_gpu():
-        rows = tf.reduce_sum(weights[..., None] * values, 2)
-    else:
-        rows = tf.matmul(weights[:, :, None, :], values)[:, :, 0]
-    # Rows are summed apart: one sum over millions of pixels loses digits in float32.
-    return tf.reduce_sum(rows, 1)
+        return tf.reduce_sum(weights[..., None] * values, [1, 2])
+    # Products of blocks of at most 64 pixels, so that what float32 rounds is short (see exact_sum).
+    images, height, width, channels = (n or tf.shape(values)[axis] for axis, n in enumerate(values.shape))
+    block = max(n for n in range(1, 65) if width % n == 0) if isinstance(width, int) else width
+    blocks = height * width // block
+    sums = tf.matmul(
+        tf.reshape(weights, [images, blocks, 1, block]), tf.reshape(values, [images, blocks, block, channels])
+    )
+    return exact_sum(sums, [1, 2])
 
 
 def _against(values, vectors):

@@ -40,6 +40,7 @@ def losses_by_name(name):
     void = {"void_class": CLASSES, "void_weight": 0.7}
     ce = losses.MaskedSparseCategoricalCrossentropy(**void)
     dice = losses.Dice(**void)
+    three = [(ce, 1.0, None), (dice, 1.0, None), (losses.InvertedDice(**void), 1.0, None)]
     plain = {
         "stock": keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255),
         "ce": ce,
@@ -47,14 +48,14 @@ def losses_by_name(name):
             class_weights=[1, 2, 3, 4, 5], label_smoothing=0.1, focal_gamma=2.0, **void
         ),
         "ce_top_k": losses.MaskedSparseCategoricalCrossentropy(top_k=0.3, **void),
-        "ce_compiled": losses.WeightedSum([(ce, 1.0, None), (dice, 0.5, None)], jit_compile=True),
         "one_vs_all": losses.OneVsAllBinaryCrossentropy(label_smoothing=0.1, **void),
         "entropic": losses.Entropic(**void),
         "dice": dice,
         "dice_per_image": losses.Dice(per_image=True, activation="sigmoid", **void),
         "tversky": losses.Dice(alpha=0.3, beta=0.7, activation="sigmoid", **void),
         "inverted_dice": losses.InvertedDice(**void),
-        "ce_dice": losses.WeightedSum([(ce, 1.0, None), (dice, 1.0, None), (losses.InvertedDice(**void), 1.0, None)]),
+        "ce_dice": losses.WeightedSum(three),
+        "ce_dice_compiled": losses.WeightedSum(three, jit_compile=True),
     }
     if name in plain:
         return plain[name], CLASSES
