@@ -1,0 +1,143 @@
+"""Schedules, weight decay, loss scaling and averages on one device. Several replicas: test_losses_replicas.py."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kseg import config, optimizers
+
+
+def settings(**changes):
+    values = config.default().optimizer
+    values.update(changes)
+    return values
+
+
+def rates(total_steps, steps, **changes):
+    schedule = optimizers.learning_rate(settings(learning_rate=2.0, **changes), total_steps)
+    return [float(schedule(step)) for step in steps]
+
+
+def test_warm_up_is_linear_and_reaches_the_peak_at_its_last_step():
+    # 4 steps of warm-up to 2: 2/4, 4/4, 6/4, 8/4; then the peak again at the start of the decay
+    found = rates(100, range(5), schedule="cosine", warmup_steps=4)
+    np.testing.assert_allclose(found, [0.5, 1.0, 1.5, 2.0, 2.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("cosine", [2.0, 1.0 + 0.5**0.5, 1.0, 0.0, 0.0]),  # 1 + cos 0, pi/4, pi/2, pi
+        ("poly", [2.0, 2.0 * 0.75**2, 2.0 * 0.5**2, 0.0, 0.0]),
+        ("constant", [2.0] * 5),
+    ],
+)
+def test_the_decay_runs_over_the_steps_after_the_warm_up(schedule, expected):
+    found = rates(12, [4, 6, 8, 12, 99], schedule=schedule, warmup_steps=4, poly_power=2.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lamb"])
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_an_optimizer_with_its_schedule_survives_serialization(name, precision):
+    optimizer = optimizers.create(settings(name=name, clip_norm=0.5, warmup_steps=2), 10, precision)
+    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert type(copy) is type(optimizer)
+    assert copy.get_config() == optimizer.get_config()
+    assert isinstance(copy, optimizers.LossScaleOptimizer) == (precision == "mixed_float16")
+
+
+def test_weight_decay_leaves_biases_and_normalisation_alone():
+    model = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(3, 3), keras.layers.BatchNormalization()])
+    for variable in model.trainable_variables:
+        variable.assign(np.ones(variable.shape))
+    for name in ("sgd", "adamw", "lamb"):
+        values = settings(name=name, weight_decay=0.5, learning_rate=0.1, schedule="constant")
+        optimizer = optimizers.create(values, 10)
+        optimizer.apply([tf.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    kernel, *others = (variable.numpy() for variable in model.trainable_variables)
+    np.testing.assert_allclose(kernel, (1 - 0.1 * 0.5) ** 3, rtol=1e-6)
+    for other in others:
+        np.testing.assert_array_equal(other, 1.0)
+
+
+def test_clipping_is_by_the_norm_of_all_gradients_together():
+    a, b = tf.Variable([0.0, 0.0]), tf.Variable([0.0])
+    values = settings(name="sgd", momentum=0.0, weight_decay=0.0, clip_norm=2.6, learning_rate=1.0, schedule="constant")
+    # norm of (3, 4, 12) is 13, clipped to 2.6: a fifth of each
+    optimizers.create(values, 10).apply([tf.constant([3.0, 4.0]), tf.constant([12.0])], [a, b])
+    np.testing.assert_allclose(np.concatenate([a.numpy(), b.numpy()]), [-0.6, -0.8, -2.4], rtol=1e-6)
+
+
+def test_a_variable_without_gradient_is_left_as_it_is():
+    used, unused = tf.Variable([1.0, 1.0]), tf.Variable([1.0])
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizers.create(settings(), 10).apply([tf.constant([1.0, 1.0]), None], [used, unused])
+    assert unused.numpy() == 1.0 and np.all(used.numpy() != 1.0)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_an_overflow_skips_the_step_and_halves_the_scale_and_the_next_step_is_taken(bad):
+    weight = tf.Variable([[1.0, 2.0]])
+    optimizer = optimizers.create(settings(name="sgd", clip_norm=1.0), 10, "mixed_float16")
+    optimizer.build([weight])
+    scale = float(optimizer.dynamic_scale)
+    optimizer.apply([tf.constant([[1.0, bad]])], [weight])
+    np.testing.assert_array_equal(weight, [[1.0, 2.0]])
+    assert float(optimizer.dynamic_scale) == scale / 2 and int(optimizer.iterations) == 0
+    optimizer.apply([optimizer.scale_loss(tf.constant([[1.0, 0.0]]))], [weight])
+    assert weight.numpy()[0, 0] < 1.0 and int(optimizer.iterations) == 1
+
+
+def test_the_average_is_that_of_the_weights_so_far_and_of_the_normalisation_statistics():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.BatchNormalization()])
+    model.layers[1].moving_mean.assign([4.0])
+    ema = optimizers.Ema(model, 0.15)
+    for value in (1.0, 2.0):
+        model.layers[0].kernel.assign([[value], [value]])
+        model.layers[1].moving_mean.assign([value])
+        ema.update()
+    averages = dict(zip([weight.path for weight in model.weights], ema.variables[1:]))
+    # d = min(0.15, 1/10) = 0.1, then min(0.15, 2/11) = 0.15: (0.1 * 4 + 0.9 * 1) = 1.3; 0.15 * 1.3 + 0.85 * 2 = 1.895
+    np.testing.assert_allclose(averages[model.layers[1].moving_mean.path], [1.895], rtol=1e-6)
+    assert int(ema.variables[0]) == 2
+
+
+def test_swapping_shows_the_averages_and_restores_the_weights_bit_by_bit_also_after_an_error():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5), keras.layers.BatchNormalization()])
+    ema = optimizers.Ema(model, 0.9)
+    for variable in model.weights:
+        variable.assign(variable + np.random.default_rng(1).normal(size=variable.shape).astype(np.float32) * 1e-3)
+    ema.update()
+    before = model.get_weights()
+    with ema.swap():
+        for shown, average in zip(model.get_weights(), ema.variables[1:]):
+            np.testing.assert_array_equal(shown, average)
+        assert not np.array_equal(model.get_weights()[0], before[0])
+    with pytest.raises(RuntimeError), ema.swap():
+        raise RuntimeError
+    for weight, value in zip(model.get_weights(), before):
+        np.testing.assert_array_equal(weight, value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: optimizers.create(settings(name="adma"), 10),
+            "optimizer.name must be one of adamw, lamb, sgd; got 'adma'",
+        ),
+        (lambda: optimizers.create(settings(schedule="cos"), 10), "must be one of constant, cosine, poly; got 'cos'"),
+        (lambda: optimizers.create(settings(warmup_steps=11), 10), "between 0 and the total of 10 steps; got 11"),
+        (lambda: optimizers.create(settings(learning_rate=0.0), 10), "learning_rate must be above 0; got 0.0"),
+        (lambda: optimizers.create(settings(clip_norm=-1.0), 10), "optimizer.clip_norm must be a finite number >= 0"),
+        (lambda: optimizers.LossScaleOptimizer(keras.optimizers.SGD()), "would sum gradients twice"),
+        (lambda: optimizers.Ema(keras.Sequential([keras.Input((1,))]), 1.0), "below 1; got 1.0"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_one_line(make, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
