@@ -25,7 +25,7 @@ import tfrecords
 from tfrecords import check, example, images, labels, manifest, shards
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-LONG = settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 _IMAGE, _IDS = tiny_folders.image(1, 6, 5), tiny_folders.label_map(1, height=6, width=5)
 

@@ -140,6 +140,7 @@ def _shard(obj, index=0):
 
 CONTRADICTIONS = {
     "another version": (lambda o: o.update(version=2), "version 2; this program reads 'tfrecords' version 1"),
+    "a version that equals 1 but is none": (lambda o: o.update(version=True), "version True"),
     "another format": (lambda o: o.update(format="parquet"), "format 'parquet'"),
     "a list": (lambda o: [o], "is damaged"),
     "no splits": (lambda o: o.update(splits={}), "splits is wrong"),

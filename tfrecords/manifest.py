@@ -155,7 +155,7 @@ def from_bytes(data: bytes, records_dir: str | os.PathLike) -> Manifest:
         stated = (obj["format"], obj["version"])
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {type(error).__name__} {error}; convert again") from error
-    if stated != (FORMAT, VERSION):
+    if stated != (FORMAT, VERSION) or type(stated[1]) is not int:  # True and 1.0 equal 1
         raise ValueError(
             f"{path} has format {stated[0]!r} version {stated[1]!r}; this program reads {FORMAT!r} version {VERSION}"
         )
