@@ -9,7 +9,6 @@ configuration are not this module's business (see deploy/).
 import contextlib
 import dataclasses
 import hashlib
-import io
 import json
 import logging
 import os
@@ -17,18 +16,15 @@ import shutil
 
 import keras
 import numpy as np
-import PIL.Image
 import tensorflow as tf
 
 import kseg
-from kseg import cpp_session, evaluate, folding, serving, signatures, wire
+from kseg import evaluate, export_check, folding, guards, serving, signatures, wire
 
 METADATA = os.path.join("assets.extra", "kseg.json")
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 _MEMORY_BUDGET = 2 * 2**30  # bytes of activations that the default of max_pixels allows one request
-_TIE = 1e-4  # logits: closer than this, the order of two classes is arithmetic noise
-_PRECISION_TIE = {"float32": _TIE, "bfloat16": 0.25}
 
 
 def export(run, export_dir, version="1", precision="float32", abstain="", **options):
@@ -89,6 +85,7 @@ def export_model(
     input_size=(0, 0),
     png_compression=-1,
     origin=None,
+    report=lambda line: None,
 ):
     """Exports a model.
 
@@ -101,11 +98,12 @@ def export_model(
       calibration: dict to be shown by `about`, or None.
       version: number or "next".
       precision: "float32" or "bfloat16".
-      max_pixels: that a request may have, see signatures.Limits; 0 = what 2 GiB of activations hold, at most 8.4 M.
+      max_pixels: that a request may have, see guards.Limits; 0 = what 2 GiB of activations hold, at most 8.4 M.
       warmup_sizes: (height, width) of requests that the server runs before it serves; () for none.
       input_size: as config.eval.input_size.
       png_compression: 0..9 or -1, zlib's level for the answered PNGs.
       origin: JSON object that says where the model comes from; goes into the metadata file.
+      report: called with a line before each long step.
 
     Returns:
       Path of the version folder.
@@ -114,6 +112,7 @@ def export_model(
     for variable in model.variables:
         if not np.isfinite(np.asarray(variable, np.float32)).all():
             raise ValueError(f"weight {variable.path} is not finite; this model cannot be served.")
+    report(f"folding {model.count_params():,} parameters, {precision}")
     network = folding.fold(model, precision)
 
     def logits(images):
@@ -122,7 +121,7 @@ def export_model(
     bytes_per_pixel = folding.activation_bytes_per_pixel(
         lambda images: signatures.answer(treatment, threshold, network(images, training=False))
     )
-    default = signatures.Limits()
+    default = guards.Limits()
     limits = dataclasses.replace(
         default, max_pixels=max_pixels or min(default.max_pixels, int(_MEMORY_BUDGET / bytes_per_pixel))
     )
@@ -141,6 +140,7 @@ def export_model(
     temporary = os.path.join(os.path.dirname(target), f".writing-{os.path.basename(target)}")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
+        report(f"writing {len(served)} signatures")
         _write_saved_model(temporary, network, served)
         os.makedirs(os.path.join(temporary, "assets.extra"))
         requests = list(_warmup_requests(served, warmup_sizes, limits))
@@ -149,7 +149,8 @@ def export_model(
                 log = wire.PredictionLog()
                 log.predict_log.request.CopyFrom(request)
                 writer.write(log.SerializeToString())
-        check(temporary, logits, treatment, threshold, about_json, _PRECISION_TIE[precision])
+        report("checking them through TensorFlow's C++ session")
+        export_check.check(temporary, logits, treatment, threshold, about_json, export_check.TIES[precision])
         metadata = {**about, "origin": origin, "files": _digests(temporary)}
         with open(os.path.join(temporary, METADATA), "w") as file:
             json.dump(metadata, file, indent=1, allow_nan=False)
@@ -161,50 +162,6 @@ def export_model(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
-
-
-def check(folder, logits, treatment, threshold, about_json, tie=_TIE):
-    """Holds the SavedModel, run by TensorFlow's C++ session, against Keras on the same network.
-
-    Args:
-      folder: with saved_model.pb.
-      logits: f(images float32 [N, H, W, 3]) -> logits of the network that was exported.
-      treatment, threshold, about_json: as exported.
-      tie: two logits closer than this may swap places.
-
-    Raises:
-      ValueError: if any pixel differs beyond ties, an answer differs between signatures, or a request fails.
-    """
-    image = _picture(45, 70)
-    # In a graph as well: eagerly, low precision would round between ops that a graph computes as one.
-    z = tf.function(logits, autograph=False)(tf.constant(image[None], tf.float32))
-    expected = {name: x.numpy() for name, x in signatures.answer(treatment, threshold, z).items()}
-    png = _encode(image, "PNG")
-    try:
-        with cpp_session.CppSession(folder) as session:
-            pixels = session.run(serving.TENSOR, image=image[None])
-            detail = session.run(serving.DETAIL, image_bytes=[png])
-            masks = session.run(serving.SERVING_DEFAULT, image_bytes=[png, _encode(_picture(1, 1), "PNG"), png])
-            about = session.run(serving.ABOUT, query=[b"", b""])
-    except cpp_session.SessionError as error:
-        raise ValueError(f"TensorFlow's C++ session refuses the export: {error}") from None
-    clear = ~_near_tie(treatment, threshold, z.numpy(), tie)
-    for name in ("mask", "class"):
-        wrong = int(np.sum((pixels[name] != expected[name]) & clear))
-        if wrong:
-            raise ValueError(f"the exported `{name}` differs from Keras' in {wrong} of {clear.size} pixels.")
-    served = {name: _decode(detail[f"{name}_png_bytes"][0]) for name in ("mask", "class", "void_score")}
-    for name, array in served.items():
-        if not np.array_equal(array, pixels[name][0]):
-            raise ValueError(f"`{name}` differs between the signatures `detail` and `tensor`.")
-    abstains = pixels["void_score"] >= 128
-    if not np.array_equal(pixels["mask"], np.where(abstains, treatment.num_classes, pixels["class"])):
-        raise ValueError("the mask is not the class map with the abstentions of void_score >= 128.")
-    first, single, second = masks["mask_png_bytes"]
-    if first != detail["mask_png_bytes"][0] or second != first or _decode(single).shape != (1, 1):
-        raise ValueError("images of different sizes in one request change each other's masks.")
-    if list(about["about_json"]) != [about_json.encode()] * 2:
-        raise ValueError("`about` does not answer what was exported.")
 
 
 def _about(table, treatment, threshold, calibration):
@@ -278,12 +235,12 @@ def _warmup_requests(served, sizes, limits):
             yield wire.predict_request(name, {spec.name: [b""]})
             continue
         for height, width in sizes:
-            image = _picture(height, width)
+            image = export_check.picture(height, width)
             if name == serving.TENSOR:
                 yield wire.predict_request(name, {spec.name: image[None]})
             else:
-                yield wire.predict_request(name, {spec.name: [_encode(image, "PNG")]})
-                yield wire.predict_request(name, {spec.name: [_encode(image, "JPEG")]})
+                yield wire.predict_request(name, {spec.name: [export_check.encode(image, "PNG")]})
+                yield wire.predict_request(name, {spec.name: [export_check.encode(image, "JPEG")]})
 
 
 def _version_folder(export_dir, version):
@@ -299,17 +256,6 @@ def _version_folder(export_dir, version):
             f"{max(present)}) or remove it."
         )
     return os.path.join(export_dir, str(int(version)))
-
-
-def _near_tie(treatment, threshold, logits, tie):
-    """bool [N, H, W]: pixels whose answer may change when every logit moves by up to `tie`."""
-    classes = np.sort(logits[..., : treatment.num_classes], -1)
-    near = classes[..., -1] - classes[..., -2] < tie if classes.shape[-1] > 1 else np.zeros(logits.shape[:-1], bool)
-    mapping = signatures.score_map(treatment, threshold)
-    if mapping.threshold is not None:
-        score = treatment.scores[mapping.score](tf.constant(logits)).numpy()
-        near |= np.abs(score - mapping.threshold) < tie * logits.shape[-1]
-    return near
 
 
 def _digests(folder):
@@ -328,21 +274,3 @@ def _sync(folder):
         for name in names:
             with open(os.path.join(root, name), "rb") as file:
                 os.fsync(file.fileno())
-
-
-def _picture(height, width):
-    """A seeded picture, smooth with a little noise: uint8 [height, width, 3]."""
-    y, x = np.mgrid[:height, :width]
-    waves = [np.sin(x / 17 + y / 29 + phase) * 80 + 110 for phase in (0, 2, 4)]
-    noise = np.random.default_rng(0).integers(0, 40, (height, width, 3))
-    return np.clip(np.stack(waves, -1) + noise, 0, 255).astype(np.uint8)
-
-
-def _encode(image, image_format):
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(image).save(buffer, image_format)
-    return buffer.getvalue()
-
-
-def _decode(png):
-    return np.asarray(PIL.Image.open(io.BytesIO(png)))

@@ -12,7 +12,7 @@ import small_models
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from kseg import config, cpp_session, export, folding, serving, signatures, treatments
+from kseg import config, cpp_session, evaluate, export, export_check, folding, guards, serving, signatures, treatments
 from tfrecords import labels
 
 
@@ -204,6 +204,21 @@ def test_the_cpp_session_answers_what_keras_computes(base, name, threshold, prec
             np.testing.assert_array_equal(small_models.decode(png), pixels["mask"][0])
 
 
+def test_the_evaluation_size_is_inside_the_graph(tmp_path):
+    # config.eval.input_size: the network sees 24x40, the mask has the image's size; as kseg.evaluate computes it.
+    model, treatment = small_models.network("ignore", width=2, depth=1)
+    path = export.export_model(model, treatment, labels.CITYSCAPES, str(tmp_path), input_size=(24, 40), warmup_sizes=())
+    image = small_models.picture(61, 90)
+    network = folding.fold(model)
+    in_graph = tf.function(lambda x: evaluate.logits(network, x, (24, 40)))
+    expected = signatures.answer(treatment, None, in_graph(image[None].astype(np.float32)))
+    whole = signatures.answer(treatment, None, network(image[None].astype(np.float32)))
+    with cpp_session.CppSession(path) as session:
+        answer = session.run("tensor", image=image[None])
+    np.testing.assert_array_equal(answer["mask"], expected["mask"])
+    assert np.any(answer["mask"] != whole["mask"].numpy())
+
+
 def test_images_of_many_sizes_in_one_request_do_not_touch_each_other(base):
     path, _, _ = small_models.exported(base, "ignore", 2.4)
     files = [small_models.encode(small_models.picture(h, w, seed=h)) for h, w in [(5, 9), (64, 48), (1, 70), (31, 31)]]
@@ -217,7 +232,7 @@ def test_images_of_many_sizes_in_one_request_do_not_touch_each_other(base):
 def test_weights_are_stored_once(tmp_path):
     model, treatment = small_models.network("ignore", width=8, depth=3)
     network = folding.fold(model)
-    served = signatures.build(network, treatment, None, signatures.Limits(), "{}")
+    served = signatures.build(network, treatment, None, guards.Limits(), "{}")
     export._write_saved_model(str(tmp_path), network, served)
     stored = sum(os.path.getsize(file) for file in (tmp_path / "variables").iterdir())
     weights = 4 * network.count_params()
@@ -326,7 +341,7 @@ def test_the_warm_up_requests_are_tf_servings_and_run(base):
 def quick(monkeypatch):
     """Exports without the SavedModel: only what decides about folders."""
     monkeypatch.setattr(export, "_write_saved_model", lambda folder, *rest: os.makedirs(folder))
-    monkeypatch.setattr(export, "check", lambda *arguments: None)
+    monkeypatch.setattr(export_check, "check", lambda *arguments: None)
     monkeypatch.setattr(folding, "activation_bytes_per_pixel", lambda *arguments: 1.0)
     model, treatment = small_models.network("ignore", width=2, depth=1)
     return lambda folder, **options: export.export_model(
@@ -351,7 +366,7 @@ def test_a_failed_check_leaves_nothing_behind(quick, tmp_path, monkeypatch):
         assert not os.path.exists(tmp_path / "1")  # nothing where a server would look, before the check has passed
         raise ValueError("differs")
 
-    monkeypatch.setattr(export, "check", fail)
+    monkeypatch.setattr(export_check, "check", fail)
     with pytest.raises(ValueError, match="differs"):
         quick(tmp_path)
     assert os.listdir(tmp_path) == []
@@ -371,9 +386,9 @@ def test_the_check_catches_another_network(base):
         metadata = json.load(file)
     del metadata["files"], metadata["origin"]
     about_json = json.dumps(metadata, separators=(",", ":"))
-    export.check(path, folding.fold(model), treatment, 2.4, about_json)
+    export_check.check(path, folding.fold(model), treatment, 2.4, about_json)
     with pytest.raises(ValueError, match="differs from Keras"):
-        export.check(path, folding.fold(other), treatment, 2.4, about_json)
+        export_check.check(path, folding.fold(other), treatment, 2.4, about_json)
 
 
 def test_infinite_weights_and_unserveable_options_are_refused(quick, tmp_path):
@@ -422,5 +437,5 @@ def test_the_operating_point_is_the_runs_unless_asked_otherwise(monkeypatch, in_
 
 def test_the_served_names_are_the_clients():
     model, treatment = small_models.network("ignore", width=2, depth=1)
-    served = signatures.build(model, treatment, None, signatures.Limits(), "{}")
+    served = signatures.build(model, treatment, None, guards.Limits(), "{}")
     assert set(served) == {serving.SERVING_DEFAULT, serving.DETAIL, serving.TENSOR, serving.ABOUT}

@@ -22,6 +22,7 @@ import small_models
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
     get_model_status_pb2,
     model_pb2,
     predict_pb2,
@@ -184,6 +185,17 @@ def test_tensor_content_answers_are_read_as_well(folder, session):
         served = client.predict("tensor", {"image": PICTURES[0][None]})
     np.testing.assert_array_equal(served["mask"], session.run("tensor", image=PICTURES[0][None])["mask"])
     models.close()
+
+
+def test_a_stock_client_learns_the_signatures_from_the_metadata(addresses):
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "kseg"
+    with grpc.insecure_channel(addresses["gRPC"].removeprefix("grpc://")) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        answer = stub.GetModelMetadata(request, timeout=60)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    answer.metadata["signature_def"].Unpack(signatures)
+    assert set(signatures.signature_def) == {"serving_default", "detail", "tensor", "about"}
 
 
 def test_the_warm_up_requests_of_the_export_were_replayed(models):

@@ -37,7 +37,7 @@ def main(argv):
     from kseg import export
 
     try:
-        options = {"max_pixels": _MAX_PIXELS.value}
+        options = {"max_pixels": _MAX_PIXELS.value, "report": lambda line: print(line, file=sys.stderr)}
         if _WARMUP_SIZES.value is not None:
             options["warmup_sizes"] = [_size(text) for text in _WARMUP_SIZES.value if text]
         path = export.export(
