@@ -76,8 +76,17 @@ class RunState:
         return bool(patience) and self.stale >= patience
 
     def save(self, step, losses, keep):
-        """Writes a checkpoint; `losses` are those since the last logged step."""
+        """Writes a checkpoint; `losses` are those since the last logged step.
+
+        Raises:
+          ValueError: if a weight is not finite; the checkpoint before stays.
+        """
         arrays = {name: v.numpy() for name, v in self._variables.items()}
+        if not all(np.isfinite(a).all() for name, a in arrays.items() if not name.startswith("optimizer/")):
+            raise ValueError(
+                f"the weights are not finite after step {step}: lower config.optimizer.learning_rate or set "
+                "config.optimizer.clip_norm; the last checkpoint is from before."
+            )
         arrays["losses"] = np.array(losses, np.float64)
         arrays["best"] = np.array([self.best, self.stale], np.float64)
         save(self._folder, step, arrays, keep)

@@ -2,6 +2,7 @@
 
 import os
 
+import keras
 import numpy as np
 
 import tfrecords
@@ -46,6 +47,8 @@ def dry_run(config, folder):
         "parameters": f"{parameters:,} ({trainable:,} trained)",
         "memory": f"about {(activations + fixed) / 2**30:.2f} GiB on each of {strategy.num_replicas_in_sync} replicas: "
         f"activations {activations / 2**30:.2f}, weights, gradients and optimizer {fixed / 2**30:.2f}",
+        "work": f"{3 * config.train.batch_size * forward_flops(model, config.data.crop_size) / 1e12:.3g} TFLOP a step, "
+        "convolutions alone",
     }
     for name, text in lines.items():
         print(f"{name:12}{text}")
@@ -63,12 +66,34 @@ def dry_run(config, folder):
 def activation_bytes(model, crop_size):
     """Bytes of all layer outputs of one image of that size, each in its layer's compute dtype."""
     size = {"float16": 2, "bfloat16": 2}
+    outputs = list(_outputs(model, crop_size))
+    return sum(int(np.prod(shape[1:])) * size.get(layer.compute_dtype, 4) for layer, shape in outputs)
+
+
+def forward_flops(model, crop_size):
+    """Floating-point operations of the convolutions for one image of that size, 2 for a multiplication with addition.
+
+    The backward pass has twice as many (the first layer's aside): a training step costs three times this.
+    """
     total = 0
+    shapes = {}
+    for layer, shape in _outputs(model, crop_size):
+        shapes[id(layer.output)] = shape
+        kernel = getattr(layer, "kernel", None)
+        if kernel is None or len(shape) != 4:
+            continue
+        # A transposed convolution applies its kernel at every pixel of its input.
+        where = shapes[id(layer.input)] if isinstance(layer, keras.layers.Conv2DTranspose) else shape
+        total += 2 * int(np.prod(kernel.shape)) * where[1] * where[2]
+    return total
+
+
+def _outputs(model, crop_size):
+    """(layer, shape of its output) for one image of that size, in order."""
     shapes = {id(model.inputs[0]): (1, *crop_size, 3)}
     for layer in model.layers[1:]:
         inputs = layer.input if isinstance(layer.input, list) else [layer.input]
         given = [shapes[id(x)] for x in inputs]
-        shape = layer.compute_output_shape(given if len(given) > 1 else given[0])
-        shapes[id(layer.output)] = tuple(shape)
-        total += int(np.prod(shape[1:])) * size.get(layer.compute_dtype, 4)
-    return total
+        shape = tuple(layer.compute_output_shape(given if len(given) > 1 else given[0]))
+        shapes[id(layer.output)] = shape
+        yield layer, shape

@@ -123,6 +123,11 @@ def calibrate(model, treatment, manifest, config, indices, strategy=None, progre
     report = evaluate(
         model, treatment, manifest, config, config.data.train_split, indices, strategy=strategy, progress=progress
     )
+    return calibration(report, config)
+
+
+def calibration(report, config):
+    """The content of calibration.json, as `calibrate` gives it, from a Report on the held-out images."""
     nominal = float(config.treatment.abstain_rate)
     threshold, realised = report.threshold_for(nominal)
     return {

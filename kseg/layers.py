@@ -46,7 +46,9 @@ class GlobalBatchNormalization(keras.layers.BatchNormalization):
             y, mean, variance = _normalize_over_replicas(x, self.gamma.value, self.beta.value, self.epsilon)
         if not getattr(_this_thread, "statistics_are_kept", False):
             for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(moving * self.momentum + tf.stop_gradient(value) * (1.0 - self.momentum))
+                after = moving * self.momentum + tf.stop_gradient(value) * (1.0 - self.momentum)
+                # A step that overflows in float16 is skipped; it must not stay in the statistics either.
+                moving.assign(tf.where(tf.math.is_finite(value), after, moving))
         return y
 
 

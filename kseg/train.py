@@ -99,7 +99,10 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
     callback_list = keras.callbacks.CallbackList(list(callbacks), model=model)
     callback_list.on_train_begin()
 
+    report = None  # of the newest evaluation
+
     def run_evaluation():
+        nonlocal report
         with weights_to_use():
             report = evaluate.evaluate(
                 model, treatment, manifest, config, config.data.train_split, indices=calibration,
@@ -112,7 +115,9 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
                     _save_model(model, best_path)
             else:
                 state.stale += 1
-            log.evaluation(step, values, _prediction_pictures(config, manifest, table, model, treatment, calibration))
+            if chief:
+                drawn = _prediction_pictures(config, manifest, table, model, treatment, calibration)
+                log.evaluation(step, values, drawn)
 
     # ---- Loop --------------------------------------------------------------------------------------------------------
     total = config.train.total_steps
@@ -157,9 +162,13 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
     # ---- What the run leaves -----------------------------------------------------------------------------------------
     with weights_to_use():
         if len(calibration):
-            threshold = evaluate.calibrate(model, treatment, manifest, config, calibration, strategy=strategy)
+            if report is None:  # else it is of this very step
+                report = evaluate.evaluate(
+                    model, treatment, manifest, config, config.data.train_split, calibration,
+                    strategy=strategy, progress=False,
+                )  # fmt: skip
             if chief:
-                workdir.write_json(os.path.join(folder, "calibration.json"), threshold)
+                workdir.write_json(os.path.join(folder, "calibration.json"), evaluate.calibration(report, config))
         if chief:
             _save_model(model, os.path.join(folder, "model.keras"))
     return FINISHED

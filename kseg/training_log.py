@@ -30,12 +30,13 @@ class TrainingLog:
         """The losses of all steps since the last logged one, up to `step`, as floats.
 
         Raises:
-          ValueError: if one is not finite; under loss scaling only once the scale cannot go lower.
+          ValueError: if one is not finite; under loss scaling, which skips such steps and halves the scale, only once
+            the scale is down to 1 and no longer can be the reason.
         """
         self._losses += [float(loss) for loss in self._pending]
         self._pending = []
         finite = np.isfinite(self._losses)
-        if not finite.all() and loss_scale(optimizer) in (None, 1.0):
+        if not finite.all() and (loss_scale(optimizer) or 0.0) <= 1.0:
             bad = step - len(finite) + 1 + int(np.argmin(finite))
             raise ValueError(
                 f"the loss is not finite at step {bad}: lower config.optimizer.learning_rate, set "
