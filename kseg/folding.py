@@ -47,6 +47,8 @@ def fold(model, precision="float32"):
     low_precision = _inner_layers(model) if precision == "bfloat16" else set()
 
     def clone(layer):
+        if not isinstance(layer, keras.layers.Layer):  # an operation of keras.ops, which has no precision of its own
+            return layer.__class__.from_config(layer.get_config())
         policy = "bfloat16" if layer.name in low_precision else "float32"
         if layer.name in gone or isinstance(layer, _TRAINING_ONLY):
             return keras.layers.Identity(name=layer.name, dtype=policy)
@@ -144,7 +146,7 @@ def _inner_layers(model):
     """Names of the layers that may compute in low precision: behind a convolution, before the logits."""
     producers, _ = _wiring(model)
     behind = set()
-    for layer in model.layers:  # in topological order
+    for layer in model.operations:  # in topological order
         sources = [producers.get(id(tensor)) for tensor in _inputs(layer)]
         if isinstance(layer, _CONVOLUTIONS) or any(source is not None and source.name in behind for source in sources):
             behind.add(layer.name)
@@ -154,7 +156,7 @@ def _inner_layers(model):
         if layer.name in kept:
             continue
         kept.add(layer.name)
-        if not layer.weights:
+        if not getattr(layer, "weights", None):
             sources = (producers.get(id(tensor)) for tensor in _inputs(layer))
             pending.extend(source for source in sources if source is not None and source.name in behind)
     return behind - kept
@@ -163,7 +165,7 @@ def _inner_layers(model):
 def _wiring(model):
     """({id of a tensor: the layer that makes it}, {id of a tensor: how many layers or outputs read it})."""
     producers, readers = {}, collections.Counter(id(tensor) for tensor in model.outputs)
-    for layer in model.layers:
+    for layer in model.operations:  # layers, and operations of keras.ops
         for tensor in _inputs(layer):
             readers[id(tensor)] += 1
         if _called_once(layer):

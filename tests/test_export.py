@@ -12,7 +12,19 @@ import small_models
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from kseg import config, cpp_session, evaluate, export, export_check, folding, guards, serving, signatures, treatments
+from kseg import (
+    config,
+    cpp_session,
+    evaluate,
+    export,
+    export_check,
+    folding,
+    guards,
+    serving,
+    signatures,
+    treatments,
+    unet,
+)
 from tfrecords import labels
 
 
@@ -138,7 +150,7 @@ def test_batch_norm_stays_where_folding_would_change_the_function():
     norm = keras.layers.BatchNormalization
     activated = norm(name="after_relu")(keras.layers.Conv2D(4, 1, activation="relu")(image))
     shared = keras.layers.Conv2D(4, 1)(image)
-    two_readers = keras.layers.Add()([norm(name="read_twice")(shared), shared])
+    two_readers = norm(name="read_twice")(shared) + shared  # the second reader is no layer but an operation
     model = keras.Model(image, keras.layers.Add()([activated, two_readers, keras.layers.Conv2D(4, 1)(norm()(image))]))
     for layer in model.layers:
         if isinstance(layer, norm):
@@ -332,6 +344,24 @@ def test_the_warm_up_requests_are_tf_servings_and_run(base):
         ],
         key=str,
     )
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("precision", folding.PRECISIONS)
+@pytest.mark.parametrize("encoder", ["resnet50", "efficientnetv2b0", "efficientnetv2s", "convnext_tiny"])
+def test_every_encoder_can_be_served(encoder, precision, tmp_path):
+    settings = config.default()
+    settings.model.encoder, settings.model.width = encoder, 16
+    treatment = treatments.get(settings.treatment, 19)
+    model = unet.build(settings.model, treatment.num_outputs)
+    path = export.export_model(  # which holds it against Keras
+        model, treatment, labels.CITYSCAPES, str(tmp_path), precision=precision, warmup_sizes=()
+    )
+    stored = sum(os.path.getsize(os.path.join(path, "variables", name)) for name in os.listdir(f"{path}/variables"))
+    network = folding.fold(model, precision)
+    weights = sum(np.prod(v.shape) * (2 if v.dtype == "bfloat16" else 4) for v in network.variables)
+    assert stored < 1.1 * weights
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
 
 
 # Versions and failures. ---------------------------------------------------------------------------------------------
