@@ -4,7 +4,8 @@ What stays alive between the passes is one tensor a block (the skips and the dec
 a time is whole. Gradients are those of the model itself, and moving statistics are updated once, in the first pass.
 """
 
-import keras
+import inspect
+
 import tensorflow as tf
 
 from kseg import layers
@@ -24,52 +25,75 @@ def by_blocks(model):
         levels += 1
     if not levels:
         return lambda image: model(image, training=True)
-    image, logits = model.inputs[0], model.outputs[0]
+    image = model.inputs[0]
     skips = [model.get_layer(f"up{level}_concat").input[1] for level in range(levels)]
     first_up = next(name for name in (f"up{levels - 1}_reduce", f"up{levels - 1}_transpose") if name in names)
     skips.append(model.get_layer(first_up).input)
-    down = [_recomputed(keras.Model(a, b)) for a, b in zip([image, *skips], skips)]
+    down = [_recomputed(_Block(model, [a], b)) for a, b in zip([image, *skips], skips)]
     x, up = skips[-1], []
     for level in reversed(range(levels)):
         after = model.get_layer(f"up{level}_act1").output
-        up.append(_recomputed(keras.Model([x, skips[level]], after)))
+        up.append(_recomputed(_Block(model, [x, skips[level]], after)))
         x = after
-    head = keras.Model([x, image], logits)
+    head = _Block(model, [x, image], model.outputs[0])
 
     def forward(image):
+        image = tf.cast(image, tf.float32)
         kept = [image]
         for block in down:
             kept.append(block(kept[-1]))
         x = kept.pop()
         for block in up:
             x = block(x, kept.pop())
-        return head([x, image], training=True)
+        return head(x, image)
 
     return forward
 
 
+class _Block:
+    """A part of a functional model: f(values of `inputs`) -> value of `output`, in training."""
+
+    def __init__(self, model, inputs, output):
+        made_by = {id(layer.output): layer for layer in model.layers}
+        self._inputs, self._output = [id(x) for x in inputs], id(output)
+        needed, waiting = set(), [output]
+        while waiting:
+            tensor = waiting.pop()
+            if id(tensor) not in self._inputs:
+                layer = made_by[id(tensor)]
+                needed.add(layer.name)
+                waiting += _inputs(layer)
+        self.layers = [layer for layer in model.layers if layer.name in needed]
+
+    def __call__(self, *inputs):
+        values = dict(zip(self._inputs, inputs))
+        for layer in self.layers:
+            given = [values[id(x)] for x in _inputs(layer)]
+            training = {"training": True} if "training" in inspect.signature(layer.call).parameters else {}
+            values[id(layer.output)] = layer(given if len(given) > 1 else given[0], **training)
+        return values[self._output]
+
+
+def _inputs(layer):
+    return layer.input if isinstance(layer.input, list) else [layer.input]
+
+
 def _recomputed(block):
-    """f(inputs) = block(inputs, training=True), which keeps its inputs alone for the backward pass."""
-
-    def run(*inputs):
-        return block(inputs[0] if len(inputs) == 1 else list(inputs), training=True)
-
+    """The block's function, which keeps its inputs alone for the backward pass."""
     if any(hasattr(layer, "seed_generator") for layer in block.layers):
-        return run
+        return block
 
     @tf.custom_gradient
     def forward(*inputs):
-        result = run(*inputs)
-
         def gradient(upstream, variables=()):
             # After the upstream gradient: else both passes could be merged into one, or run side by side.
             with tf.GradientTape() as tape, tf.control_dependencies([upstream]), layers.keeping_statistics():
                 again = [tf.identity(x) for x in inputs]
-                tape.watch([x for x in again if x.dtype.is_floating])
-                result = run(*again)
+                tape.watch(again)
+                result = block(*again)
             gradients = tape.gradient(result, [*again, *variables], upstream)
             return gradients[: len(inputs)], gradients[len(inputs) :]
 
-        return result, gradient
+        return block(*inputs), gradient
 
     return forward

@@ -238,8 +238,13 @@ def _distributed_batches(strategy, config, manifest, encoding, start_step):
 
 def _train_step(config, strategy, model, loss_function, optimizer):
     """The compiled f(distributed batch) -> loss of the global batch; updates weights and optimizer."""
-    forward = remat.by_blocks(model) if config.train.remat else lambda image: model(image, training=True)
     parts = config.train.accumulation_steps
+
+    def forward(image):
+        return model(image, training=True)
+
+    if config.train.remat:
+        forward = remat.by_blocks(model)
 
     def forward_only(image):
         with layers.keeping_statistics():

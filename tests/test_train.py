@@ -1,17 +1,49 @@
 """Laws of training: what kills it does not spoil it, how a batch is spread does not change it, and what it refuses."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import training_run
-from conftest import run_tool
+from conftest import ROOT, run_tool
 
 from kseg import train
 
 
 def run(folder, records, when="never", *changes, check=True):
     return run_tool("tests/training_run.py", folder, records, when, *changes, check=check)
+
+
+def start(*arguments, **environment):
+    """A process of training_run.py, not waited for."""
+    return subprocess.Popen(
+        [sys.executable, "tests/training_run.py", *map(str, arguments)], cwd=ROOT, env=os.environ | environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def start_workers(folder, records, *whens, changes=()):
+    """One process a worker, all of one cluster on this machine, all with one workdir."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in whens]
+    addresses = [f"localhost:{s.getsockname()[1]}" for s in sockets]
+    for s in sockets:
+        s.close()
+    changes = ('train.distribution="multi_worker"', "train.num_virtual_devices=1", *changes)
+    return [
+        start(
+            folder,
+            records,
+            when,
+            *changes,
+            TF_CONFIG=json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}),
+        )  # fmt: skip
+        for index, when in enumerate(whens)
+    ]
 
 
 def final(folder):
@@ -49,7 +81,9 @@ def test_a_run_leaves_what_it_promises(undisturbed):
         assert not [key for key in line if "second" in key or "time" in key]
 
 
-def test_killed_in_a_step_in_a_checkpoint_and_terminated_it_ends_with_the_same_bits(undisturbed, records, tmp_path):
+def test_killed_in_a_step_and_in_a_checkpoint_terminated_and_damaged_it_ends_with_the_same_bits(
+    undisturbed, records, tmp_path
+):
     folder = tmp_path / "killed"
 
     def checkpoints():
@@ -63,15 +97,38 @@ def test_killed_in_a_step_in_a_checkpoint_and_terminated_it_ends_with_the_same_b
     assert done.returncode == 75, done.stderr
     assert checkpoints() == ["step-00000003.npz", "step-00000005.npz"]
     assert not (folder / "model.keras").exists()
-    run(folder, records)
+    newest = folder / "checkpoints" / "step-00000005.npz"
+    damaged = bytearray(newest.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    newest.write_bytes(damaged)
+    assert "step-00000005.npz is damaged" in run(folder, records).stderr
     assert same(final(undisturbed), final(folder))
     assert (undisturbed / "calibration.json").read_bytes() == (folder / "calibration.json").read_bytes()
 
 
+# Smooth activations, no dropout, SGD: where rounding is not amplified, only rounding may differ.
 SMOOTH = (
-    'model.activation="silu"', "model.dropout=0.0", 'optimizer.name="sgd"', "optimizer.learning_rate=0.05",
-    "optimizer.ema_decay=0.0", "loss.dice_weight=1.0", "eval.every_steps=0", "train.deterministic=False",
+    'model.activation="silu"', "model.dropout=0.0", "model.depth=1", 'optimizer.name="sgd"',
+    "optimizer.learning_rate=0.05", "optimizer.ema_decay=0.0", "loss.dice_weight=1.0", "eval.every_steps=0",
+    "train.deterministic=False",
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def smooth(records, tmp_path_factory):
+    """Folder of runs that should end alike: two (replicas) and one; group and its parts; one and its remat."""
+    folder = tmp_path_factory.mktemp("smooth")
+    group = ('model.norm="group"', "loss.top_k=0.5")
+    runs = {
+        "one": (), "remat": ("train.remat=True",), "group": group, "parts": (*group, "train.accumulation_steps=2"),
+    }  # fmt: skip
+    several = []
+    for name, changes in runs.items():
+        several += ["--", folder / name, records, "never", "train.num_virtual_devices=1", *SMOOTH, *changes]
+    for process in (start(*several[1:]), start(folder / "two", records, "never", *SMOOTH)):
+        error = process.communicate()[1]
+        assert process.returncode == 0, error[-4000:]
+    return folder
 
 
 def assert_equal_up_to_rounding(ours, theirs):
@@ -81,20 +138,48 @@ def assert_equal_up_to_rounding(ours, theirs):
         assert np.abs(ours[name] - theirs[name]).max() <= 1e-5 * scale, name
 
 
-def test_two_replicas_train_the_weights_of_one(records, tmp_path):
-    # Smooth activations, no dropout, SGD: where rounding is not amplified, only rounding may differ.
-    for devices in (1, 2):
-        run(tmp_path / str(devices), records, "never", f"train.num_virtual_devices={devices}", *SMOOTH)
-    one, two = (final(tmp_path / str(devices))[0] for devices in (1, 2))
+def test_two_replicas_train_the_weights_of_one(smooth):
+    one, two = (final(smooth / name)[0] for name in ("one", "two"))
     assert_equal_up_to_rounding(one, two)
     assert any(np.any(one[name] != two[name]) for name in one)  # they did run differently
 
 
-def test_accumulated_parts_of_a_batch_are_the_batch(records, tmp_path):
-    settings = (*SMOOTH, 'model.norm="group"', "train.num_virtual_devices=1", "loss.top_k=0.5")
-    run(tmp_path / "whole", records, "never", *settings)
-    run(tmp_path / "parts", records, "never", *settings, "train.accumulation_steps=2")
-    assert_equal_up_to_rounding(*(final(tmp_path / name)[0] for name in ("whole", "parts")))
+def test_accumulated_parts_of_a_batch_are_the_batch(smooth):
+    assert_equal_up_to_rounding(*(final(smooth / name)[0] for name in ("group", "parts")))
+
+
+def test_recomputed_activations_train_the_same_weights_and_moving_statistics(smooth):
+    assert_equal_up_to_rounding(*(final(smooth / name)[0] for name in ("one", "remat")))
+
+
+def test_two_workers_of_which_one_dies_and_one_is_terminated_train_the_weights_of_two_replicas(
+    smooth, records, tmp_path
+):
+    folder = tmp_path / "run"
+
+    def ends(*whens):
+        workers = start_workers(folder, records, *whens, changes=SMOOTH)
+        workers[1].wait()
+        died = time.monotonic()
+        errors = [worker.communicate()[1] for worker in workers]
+        return [worker.returncode for worker in workers], errors, time.monotonic() - died
+
+    codes, errors, waited = ends("never", "step:4")
+    assert codes == [1, -9], errors
+    assert waited < 60
+    assert errors[0].splitlines()[-1].startswith("error: ") and "start all workers again" in errors[0].splitlines()[-1]
+    codes, errors, _ = ends("never", "term:4")
+    assert codes == [75, 75], errors
+    assert "resuming" in errors[1]
+    assert not (folder / "model.keras").exists()
+    codes, errors, _ = ends("never", "never")
+    assert codes == [0, 0], errors
+    assert_equal_up_to_rounding(final(folder)[0], final(smooth / "two")[0])
+    ours, theirs = (json.loads((path / "calibration.json").read_text()) for path in (folder, smooth / "two"))
+    assert ours["labelled_pixels"] == theirs["labelled_pixels"]
+    assert ours["threshold"] == pytest.approx(theirs["threshold"], abs=1e-3)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {path.name for path in (smooth / "two").iterdir()}  # nothing of worker 1's own
 
 
 def test_another_configuration_is_refused_and_the_run_left_alone(undisturbed, records):
@@ -117,6 +202,7 @@ def test_another_configuration_is_refused_and_the_run_left_alone(undisturbed, re
         ('train.precision="float8"', "float8"),
         ('loss.class_weights="x"', "inverse_sqrt"),
         ("train.accumulation_steps=4", "multiple of"),
+        ('train.distribution="multi_worker"', "TF_CONFIG is not set"),
     ],
 )
 def test_a_configuration_that_cannot_be_trained_is_one_line_and_leaves_no_folder(records, tmp_path, change, word):

@@ -1,7 +1,7 @@
-"""One small training run in a process of its own, for tests that kill it: training_run.py FOLDER RECORDS WHEN.
+"""Small training runs in a process of their own, for tests that kill it: training_run.py FOLDER RECORDS WHEN.
 
 WHEN: "never"; "step:N" kills inside step N; "save:N" kills while the N-th checkpoint is half written; "term:N" sends
-SIGTERM in step N. Further arguments are KEY=VALUE settings.
+SIGTERM in step N. Further arguments are KEY=VALUE settings. Several runs, one after another, are separated by `--`.
 """
 
 import ast
@@ -15,6 +15,7 @@ kseg.load_tensorflow_quietly()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from absl import logging  # noqa: E402
 
 from kseg import config as defaults  # noqa: E402
 from kseg import distribution, train, workdir  # noqa: E402
@@ -65,16 +66,23 @@ def kill_in_save(number):
     np.savez = half
 
 
-if __name__ == "__main__":
-    folder, records, when, *changes = sys.argv[1:]
+def run(folder, records, when, *changes):
+    """One run; returns its exit status."""
     kind, _, number = when.partition(":")
     callbacks = []
     if kind in ("step", "term"):
         callbacks = [At(int(number), signal.SIGKILL if kind == "step" else signal.SIGTERM)]
     elif kind == "save":
         kill_in_save(int(number))
+    outcome = train.train_and_evaluate(settings(records, changes), folder, callbacks, progress=False)
+    return 75 if outcome == train.PREEMPTED else 0
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.INFO)
+    text = "\n".join(sys.argv[1:])
     try:
-        outcome = train.train_and_evaluate(settings(records, changes), folder, callbacks, progress=False)
+        status = max(run(*one.strip("\n").split("\n")) for one in text.split("\n--\n"))
     except (ValueError, OSError) as error:
         distribution.leave(f"error: {error}")
-    sys.exit(75 if outcome == train.PREEMPTED else 0)
+    sys.exit(status)
