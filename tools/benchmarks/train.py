@@ -11,8 +11,12 @@ All run on all cores, in turn; a figure is a ratio of medians or, for single ste
 name ends in `_cpu`, time is the processor time of the process: steadier on a machine that others use too.
 """
 
+import functools
+import json
 import pathlib
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -22,7 +26,7 @@ import tensorflow as tf
 
 import tfrecords
 from kseg import config as config_module
-from kseg import dry_run, input_pipeline, losses, optimizers, train, unet
+from kseg import dry_run, input_pipeline, losses, optimizers, remat, train, unet
 
 _CROP, _BATCH, _CLASSES = (256, 512), 2, 19
 _STEPS, _ROUNDS = 8, 3
@@ -30,7 +34,7 @@ _STEPS, _ROUNDS = 8, 3
 
 def run() -> dict[str, dict]:
     """The figures: {name: {"value", "goal", "unit", "note"}}."""
-    return _loop_figures() | _step_figures()
+    return _loop_figures() | _step_figures() | _memory_figures()
 
 
 def _loop_figures():
@@ -88,6 +92,55 @@ def _step_figures():
             f"peak{kind}": _figure(speed["matmul"] / 1e9, "", "GFLOP/s", "float32 matmul"),
         }
     return figures
+
+
+def _memory_figures():
+    """Peak of a process of its own that trains two steps; growth over what it had before the first."""
+    peaks = {}
+    for kind in ("plain", "remat"):
+        command = [sys.executable, __file__, kind]
+        peaks[kind] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    grown, least = peaks["plain"]["grown"], peaks["plain"]["activations"]
+    return {
+        "peak_over_activations": _figure(grown / least, "", "ratio", "width 16, two 256x512 crops, float32"),
+        "remat_peak_over_plain": _figure(peaks["remat"]["grown"] / grown, "", "ratio"),
+        "remat_cpu_time_over_plain": _figure(peaks["remat"]["seconds"] / peaks["plain"]["seconds"], "", "ratio"),
+    }
+
+
+def _print_peak(kind):
+    def mebibytes(name):
+        with open("/proc/self/status") as file:
+            return int(next(line for line in file if line.startswith(name)).split()[1]) / 1024
+
+    config = config_module.default()
+    config.model.width = 16
+    model = unet.build(config.model, _CLASSES)
+    image, target = _batch(_BATCH)
+    loss, optimizer = losses.MaskedSparseCategoricalCrossentropy(), optimizers.create(config.optimizer, 100)
+    optimizer.build(model.trainable_variables)
+    forward = remat.by_blocks(model) if kind == "remat" else functools.partial(model, training=True)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            value = loss(target, forward(image))
+        optimizer.apply(tape.gradient(value, model.trainable_variables), model.trainable_variables)
+        return value
+
+    before = mebibytes("VmRSS")
+    step()
+    begin = time.process_time()
+    step().numpy()
+    print(
+        json.dumps(
+            {
+                "grown": mebibytes("VmHWM") - before,
+                "activations": _BATCH * dry_run.activation_bytes(model, _CROP) / 2**20,
+                "seconds": time.process_time() - begin,
+            }
+        )
+    )
 
 
 def _figure(value, goal, unit, note=""):
@@ -205,7 +258,11 @@ def _peer(base):
 
 def _matmul(side=2048):
     a = tf.random.stateless_normal([side, side], [0, 0])
-    multiply = tf.function(lambda: tf.reduce_sum(a @ a))
+
+    @tf.function
+    def multiply():
+        return tf.reduce_sum(a @ a)
+
     multiply()
     return lambda: multiply().numpy(), 2 * side**3
 
@@ -215,3 +272,7 @@ def _records(folder):
     import input as input_benchmark  # tools/benchmarks/input.py
 
     return input_benchmark._records(folder)
+
+
+if __name__ == "__main__":
+    _print_peak(sys.argv[1])
