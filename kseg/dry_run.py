@@ -45,8 +45,8 @@ def dry_run(config, folder):
         "steps": f"{config.train.total_steps:,} x {config.train.batch_size} images "
         f"= {config.train.total_steps * config.train.batch_size / max(len(train), 1):.1f} epochs",
         "parameters": f"{parameters:,} ({trainable:,} trained)",
-        "memory": f"about {(activations + fixed) / 2**30:.2f} GiB on each of {strategy.num_replicas_in_sync} replicas: "
-        f"activations {activations / 2**30:.2f}, weights, gradients and optimizer {fixed / 2**30:.2f}",
+        "memory": f"about {(activations + fixed) / 2**30:.3g} GiB on each of {strategy.num_replicas_in_sync} replicas: "
+        f"activations {activations / 2**30:.3g}, weights, gradients and optimizer {fixed / 2**30:.3g}",
         "work": f"{3 * config.train.batch_size * forward_flops(model, config.data.crop_size) / 1e12:.3g} TFLOP a step, "
         "convolutions alone",
     }

@@ -108,7 +108,7 @@ def test_killed_in_a_step_and_in_a_checkpoint_terminated_and_damaged_it_ends_wit
 
 # Smooth activations, no dropout, SGD: where rounding is not amplified, only rounding may differ.
 SMOOTH = (
-    'model.activation="silu"', "model.dropout=0.0", "model.depth=1", 'optimizer.name="sgd"',
+    'model.activation="silu"', "model.dropout=0.0", 'optimizer.name="sgd"',
     "optimizer.learning_rate=0.05", "optimizer.ema_decay=0.0", "loss.dice_weight=1.0", "eval.every_steps=0",
     "train.deterministic=False",
 )  # fmt: skip

@@ -16,7 +16,7 @@ from kseg import checkpoints, dry_run, evaluate, input_pipeline, pictures, train
 
 
 def settings(records, *changes):
-    ours = ("train.num_virtual_devices=1", "train.deterministic=False", "model.depth=1", "model.dropout=0.0")
+    ours = ("train.num_virtual_devices=1", "train.deterministic=False", "model.dropout=0.0")
     return training_run.settings(records, [*ours, *changes])
 
 
