@@ -108,7 +108,7 @@ class LabelMapLoss(CompiledSums):
         raise NotImplementedError
 
     def sums_of_terms(self, labels, predictions, weights, terms):
-        """Sums [M]; predictions are 0 where the weight is, and only looked at by losses without a closed form."""
+        """Sums [M]. Predictions are anything where the weight is 0; a loss with all its terms need not look."""
         raise NotImplementedError
 
     def size(self, channels: int) -> int:
@@ -164,8 +164,6 @@ def sums_of_parts(parts, labels, predictions, sample_weight) -> list:
     for (span, terms_function, _, _), group in groups.items():
         seen = predictions if span is None else predictions[..., span[0] : span[1]]
         weights = group["losses"][0].pixel_weights(labels, seen.shape[-1], sample_weight, dtype)
-        # Masked before anything else, because 0 * NaN is NaN.
-        seen = tf.where((weights > 0)[..., None], tf.cast(seen, dtype), tf.zeros((), dtype))
         terms = terms_function(labels, seen, weights, tuple(group["names"])) if group["names"] else {}
         for loss in group["losses"]:
             sums[id(loss), span] = loss.sums_of_terms(labels, seen, weights, terms)

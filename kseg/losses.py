@@ -65,12 +65,12 @@ class _PixelMean(LabelMapLoss):
         names = ("label_smoothing", "focal_gamma", "top_k")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
-    def pixel_loss(self, labels, predictions, terms):
+    def pixel_loss(self, labels, predictions, weights, terms):
         """The loss of every pixel, [N, H, W] in nats, whatever its weight."""
         raise NotImplementedError
 
     def sums_of_terms(self, labels, predictions, weights, terms):
-        losses = self.pixel_loss(labels, predictions, terms)
+        losses = self.pixel_loss(labels, predictions, weights, terms)
         if self.top_k < 1:
             keep = pixel_losses.hardest(tf.stop_gradient(losses), weights > 0, self.top_k)
             weights = tf.where(keep, weights, tf.zeros_like(weights))
@@ -117,7 +117,7 @@ class MaskedSparseCategoricalCrossentropy(_PixelMean):
     def terms_function(self):
         return pixel_losses.softmax_terms if self.from_logits else _softmax_terms_of_probabilities
 
-    def pixel_loss(self, labels, predictions, terms):
+    def pixel_loss(self, labels, predictions, weights, terms):
         loss = own = terms["own"]
         if self.label_smoothing:
             loss = (1.0 - self.label_smoothing) * own + self.label_smoothing * terms["uniform"]
@@ -140,9 +140,9 @@ class Entropic(MaskedSparseCategoricalCrossentropy):
     def wanted(self):
         return ("own", "uniform")
 
-    def pixel_loss(self, labels, predictions, terms):
+    def pixel_loss(self, labels, predictions, weights, terms):
         void = tf.equal(labels, predictions.shape[-1] if self.void_class is None else self.void_class)
-        return tf.where(void, terms["uniform"], super().pixel_loss(labels, predictions, terms))
+        return tf.where(void, terms["uniform"], super().pixel_loss(labels, predictions, weights, terms))
 
 
 @_serializable
@@ -163,9 +163,13 @@ class OneVsAllBinaryCrossentropy(_PixelMean):
     def terms_function(self):
         return pixel_losses.sigmoid_terms if self.from_logits else _sigmoid_terms_of_probabilities
 
-    def pixel_loss(self, labels, predictions, terms):
+    def logits(self, predictions, weights):
+        predictions = pixel_losses.masked(predictions, weights)
+        return predictions if self.from_logits else _inverse_sigmoid(predictions)
+
+    def pixel_loss(self, labels, predictions, weights, terms):
         if self.focal_gamma:
-            logits = predictions if self.from_logits else _inverse_sigmoid(predictions)
+            logits = self.logits(predictions, weights)
             return pixel_losses.focal_binary_cross_entropy(labels, logits, self.focal_gamma, self.label_smoothing)
         if not self.label_smoothing:
             return terms["binary"]
@@ -193,8 +197,8 @@ class VoidBinaryCrossentropy(OneVsAllBinaryCrossentropy):
     def wanted(self):
         return ()
 
-    def pixel_loss(self, labels, predictions, terms):
-        logits = (predictions if self.from_logits else _inverse_sigmoid(predictions))[..., 0]
+    def pixel_loss(self, labels, predictions, weights, terms):
+        logits = self.logits(predictions, weights)[..., 0]
         void = tf.equal(labels, self.void_class)
         loss = tf.nn.softplus(tf.where(void, -logits, logits))
         factor = pixel_losses.focus(loss, self.focal_gamma)
@@ -362,11 +366,12 @@ class WeightedSum(CompiledSums):
 
 
 def _softmax_terms_of_probabilities(labels, probabilities, weights, wanted):
-    floor = keras.config.epsilon()
-    return pixel_losses.softmax_terms(labels, tf.math.log(tf.maximum(probabilities, floor)), weights, wanted)
+    probabilities = tf.maximum(pixel_losses.masked(probabilities, weights), keras.config.epsilon())
+    return pixel_losses.softmax_terms(labels, tf.math.log(probabilities), weights, wanted)
 
 
 def _sigmoid_terms_of_probabilities(labels, probabilities, weights, wanted):
+    probabilities = pixel_losses.masked(probabilities, weights)
     return pixel_losses.sigmoid_terms(labels, _inverse_sigmoid(probabilities), weights, wanted)
 
 

@@ -1,9 +1,11 @@
 """What losses on label maps are made of, as plain functions: weights, per-pixel terms, soft counts, Dice.
 
-Nothing here is averaged over pixels, knows of replicas or of "ignored": `pixel_weights` turns labels into weights, 0
-where a pixel does not count, and callers multiply. `softmax_terms` and `sigmoid_terms` give everything that the losses
-need of the logits in one go, with closed-form gradients: one tensor of the logits' size is kept for the backward pass
-(autodiff of the same formulas keeps four) and no one-hot tensor is ever stored once XLA has fused the comparison.
+Nothing here is averaged over pixels, or knows of replicas: `pixel_weights` turns labels into weights, 0 where a pixel
+does not count, and callers multiply. `softmax_terms` and `sigmoid_terms` give everything that the losses need of the
+logits in one go, with closed-form gradients. They keep nothing of the logits' size for the backward pass but the logits
+themselves (autodiff of the same formulas keeps four such tensors), and store no one-hot tensor once XLA has fused the
+comparison. Pixels of weight 0 are masked where it costs nothing: after the exponential, by a comparison that NaN fails,
+because 0 * NaN is NaN and a mask on the logits keeps XLA from vectorising the exponential.
 
 Symbols: N images, H x W pixels, C channels, y label, z logit, p probability, w weight; natural logarithms (nats).
 """
@@ -33,14 +35,19 @@ def pixel_weights(labels, ignore_class=255, class_weights=None, void_class=None,
     return weights
 
 
+def masked(predictions, weights):
+    """`predictions` in the type of `weights`, 0 where the weight is 0."""
+    return _only(tf.cast(predictions, weights.dtype), (weights > 0)[..., None])
+
+
 def softmax_terms(labels, logits, weights, wanted) -> dict:
     """Terms of a softmax head, differentiable in `logits` alone.
 
     Args:
         labels: int32 [N, H, W]; a label outside 0..C-1 is the zero target (own is then meaningless).
-        logits: float [N, H, W, C], finite.
-        weights: float [N, H, W]; used by "excess".
-        wanted: names of the terms to return:
+        logits: float [N, H, W, C]; anything, NaN included, where the weight is 0.
+        weights: float [N, H, W] of the type to compute in; 0 masks a pixel (terms 0, gradient 0).
+        wanted: names of the terms to return, each of the weights' type:
             own: [N, H, W], -log p_y.
             uniform: [N, H, W], -(1/C) sum_c log p_c, the cross entropy against "any class is as likely".
             excess: [N, C], sum over an image of w p_c where y is not c: soft false positives, in pixels.
@@ -49,32 +56,39 @@ def softmax_terms(labels, logits, weights, wanted) -> dict:
 
     @tf.custom_gradient
     def terms(logits):
-        hot = _hot(labels, logits)
-        shifted = logits - tf.reduce_max(logits, -1, keepdims=True)
-        exponentials = tf.exp(shifted)
-        total = tf.reduce_sum(exponentials, -1, keepdims=True)
-        log_total = tf.math.log(total[..., 0])
-        own = log_total - tf.reduce_sum(_only(shifted, hot), -1)
-        own_probability = _only(tf.exp(-own), _is_channel(labels, logits))
-        others = _only(exponentials / total, ~hot)  # p_c where c is not y
+        counted = weights > 0
+        z = tf.cast(logits, weights.dtype)
+        hot, is_channel = _hot(labels, z), _is_channel(labels, z)
+        top = tf.reduce_max(z, -1)
+        own_logit = tf.gather(z, tf.clip_by_value(labels, 0, z.shape[-1] - 1), batch_dims=3)
+        shift = tf.where(counted, top, tf.constant(float("inf"), z.dtype))
+        others = _exponentials(z, shift, ~hot)
+        rest = tf.reduce_sum(others, -1)
+        total = rest + _only(tf.exp(own_logit - top), is_channel)
+        # Where y is the likeliest class, total is 1 + rest, and rest may be far below the rounding of 1.
+        own = tf.where(own_logit < top, top - own_logit + tf.math.log(total), tf.math.log1p(rest))
+        own = _only(own, counted)
         made = {
             "own": lambda: own,
-            "uniform": lambda: log_total - tf.reduce_mean(shifted, -1),
-            "excess": lambda: _weighted_sum(weights, others),
+            "uniform": lambda: _only(tf.math.log(total) - tf.reduce_mean(z - top[..., None], -1), counted),
+            "excess": lambda: _weighted_sum(tf.math.divide_no_nan(weights, total), others),
         }
 
         def gradient(*upstream):
             of = dict(zip(wanted, upstream))
-            own, uniform = of.get("own", 0.0), of.get("uniform", 0.0)
-            along_p, at_others = own + uniform, 0.0
+            own_slope, uniform = (of.get(name, tf.zeros_like(weights)) for name in ("own", "uniform"))
+            others = _exponentials(z, shift, ~hot)  # again, rather than kept
+            along_p, at_others = own_slope + uniform, 0.0
             if "excess" in of:
-                along_p -= weights * _against(others, of["excess"])
-                at_others = weights[..., None] * of["excess"][:, None, None]
-            slope = others * (along_p[..., None] + at_others)
-            slope += _only((own_probability * along_p - own)[..., None], hot)
+                excess = of["excess"][:, None, None]
+                along_p -= tf.math.divide_no_nan(weights, total) * tf.reduce_sum(others * excess, -1)
+                at_others = weights[..., None] * excess
+            at_own = _only(tf.exp(-own), is_channel) * along_p - own_slope
+            p = others * tf.math.reciprocal_no_nan(total)[..., None]
+            slope = tf.where(hot, at_own[..., None], p * (along_p[..., None] + at_others))
             if "uniform" in of:
-                slope -= uniform[..., None] / logits.shape[-1]
-            return slope
+                slope -= uniform[..., None] / z.shape[-1]
+            return tf.cast(slope, logits.dtype)
 
         return [made[name]() for name in wanted], gradient
 
@@ -94,39 +108,43 @@ def sigmoid_terms(labels, logits, weights, wanted) -> dict:
 
     @tf.custom_gradient
     def terms(logits):
-        hot = _hot(labels, logits)
-        probabilities = tf.nn.sigmoid(logits)
+        counted = weights > 0
+        z = tf.cast(logits, weights.dtype)
+        hot = _hot(labels, z)
+        probabilities = tf.nn.sigmoid(z)
+        p = _only(probabilities, probabilities >= 0)  # a NaN is not
+        own_logit = tf.gather(z, tf.clip_by_value(labels, 0, z.shape[-1] - 1), batch_dims=3)
+        own_logit = _only(own_logit, _is_channel(labels, z))
         made = {
-            "own": lambda: tf.reduce_sum(_only(tf.nn.softplus(-logits), hot), -1),
-            "binary": lambda: tf.reduce_sum(tf.nn.softplus(tf.where(hot, -logits, logits)), -1),
-            "lead": lambda: tf.reduce_sum(_only(logits, hot), -1) - tf.reduce_mean(logits, -1),
-            "excess": lambda: _weighted_sum(weights, _only(probabilities, ~hot)),
+            "own": lambda: tf.nn.softplus(-own_logit),
+            "binary": lambda: tf.reduce_sum(tf.nn.softplus(z), -1) - own_logit,
+            "lead": lambda: own_logit - tf.reduce_mean(z, -1),
+            "excess": lambda: _weighted_sum(weights, _only(p, ~hot)),
         }
 
         def gradient(*upstream):
             of = {name: slope if name == "excess" else slope[..., None] for name, slope in zip(wanted, upstream)}
-            binary = of.get("binary", 0.0)
-            lead = of.get("lead", 0.0)
-            at_others = binary * probabilities
+            own, binary, lead = (of.get(name, 0.0) for name in ("own", "binary", "lead"))
+            at_others = binary * p
             if "excess" in of:
-                excess = weights[..., None] * of["excess"][:, None, None]
-                at_others += probabilities * (1.0 - probabilities) * excess
-            at_own = (of.get("own", 0.0) + binary) * (probabilities - 1.0) + lead
-            return tf.where(hot, at_own, at_others) - lead / logits.shape[-1]
+                at_others += p * (1.0 - p) * weights[..., None] * of["excess"][:, None, None]
+            at_own = (own + binary) * (p - 1.0) + lead
+            return tf.cast(tf.where(hot, at_own, at_others) - lead / z.shape[-1], logits.dtype)
 
-        return [made[name]() for name in wanted], gradient
+        values = {name: made[name]() for name in wanted}
+        return [value if name == "excess" else _only(value, counted) for name, value in values.items()], gradient
 
     return dict(zip(wanted, terms(logits)))
 
 
 def probability_terms(labels, probabilities, weights, wanted) -> dict:
     """The terms "own" and "excess" of given probabilities [N, H, W, C], as they are (not normalised)."""
-    hot = _hot(labels, probabilities)
-    own = tf.reduce_sum(_only(probabilities, hot), -1)
-    # log 0 is -inf, whose exp has no gradient: a floor far below any probability that matters.
+    p = masked(probabilities, weights)
+    hot = _hot(labels, p)
     made = {
-        "own": lambda: -tf.math.log(tf.maximum(own, 1e-30)),
-        "excess": lambda: _weighted_sum(weights, _only(probabilities, ~hot)),
+        # log 0 is -inf, whose exp has no gradient: a floor far below any probability that matters.
+        "own": lambda: -tf.math.log(tf.maximum(tf.reduce_sum(_only(p, hot), -1), 1e-30)),
+        "excess": lambda: _weighted_sum(weights, _only(p, ~hot)),
     }
     return {name: made[name]() for name in wanted}
 
@@ -218,6 +236,12 @@ def dice_distance(true, false_positive, false_negative, alpha=0.5, beta=0.5, smo
 def _only(values, mask):
     """values where mask, else 0, also where they are not finite."""
     return tf.where(mask, values, tf.zeros((), values.dtype))
+
+
+def _exponentials(logits, shift, mask):
+    """exp(z - shift) where mask, else 0; 0 as well where that is NaN, or the shift infinite."""
+    exponentials = tf.exp(logits - shift[..., None])
+    return _only(exponentials, mask & (exponentials > 0))
 
 
 def _hot(labels, logits):

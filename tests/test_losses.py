@@ -504,7 +504,7 @@ def test_a_confident_class_over_a_whole_image_keeps_the_inverted_denominator_pos
     # Class 0: TN = 0, FN = n p_1; class 1: TN = n (1 - p_1), FP = n p_1.
     wrong = 512 * 512 / (1 + np.exp(12.0))
     expected = (wrong / (wrong + 1) + wrong / (2 * (512 * 512 - wrong) + wrong + 1)) / 2
-    np.testing.assert_allclose(value, expected, rtol=1e-2)  # 1 - p of a p this close to 1, in float32
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
 # ---- Contracts -------------------------------------------------------------------------------------------------------
