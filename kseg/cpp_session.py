@@ -243,7 +243,6 @@ class _CApi:
             "TF_TensorType": (integer, void),
             "TF_NumDims": (integer, void),
             "TF_Dim": (long, void, integer),
-            "TF_TensorByteSize": (size, void),
             "TF_TensorData": (void, void),
             "TF_StringGetDataPointer": (void, void),
             "TF_StringGetSize": (size, void),
@@ -312,9 +311,9 @@ def _to_array(c_api, tensor):
             string = data + _TSTRING_BYTES * i
             array[i] = ctypes.string_at(c_api.TF_StringGetDataPointer(string), c_api.TF_StringGetSize(string))
         return array.reshape(shape)
-    size = c_api.TF_TensorByteSize(tensor)
-    contents = ctypes.string_at(data, size) if size else b""
-    return np.frombuffer(contents, _DTYPES[dtype]).reshape(shape).copy()
+    array = np.empty(shape, _DTYPES[dtype])
+    ctypes.memmove(array.ctypes.data, data, array.nbytes)
+    return array
 
 
 def _buffer_bytes(buffer):
