@@ -111,7 +111,12 @@ def build(network, treatment, threshold, limits, about_json, png_compression=-1)
                 image_bytes = guards.headers(image_bytes, limits)
 
                 def one(contents):
-                    image = tf.io.decode_image(contents, channels=3, expand_animations=False)
+                    # As in training and evaluation (kseg/reading.py): TensorFlow's default for JPEG is less exact.
+                    image = tf.cond(
+                        tf.equal(tf.strings.substr(contents, 0, 2), b"\xff\xd8"),
+                        lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
+                        lambda: tf.io.decode_png(contents, channels=3),
+                    )
                     image = tf.ensure_shape(image, [None, None, 3])
                     with tf.device(None):  # the network goes where the device is
                         answers = answer_images(image[None])
