@@ -49,7 +49,7 @@ def summarise(study, found: list[dict], planned: list, folder: str = "") -> dict
         "format": FORMAT,
         "name": study.name,
         "title": study.title,
-        "identity": found[0]["identity"],
+        "identity": found[0]["identity"] | {"device": " and ".join(sorted({r["identity"]["device"] for r in found}))},
         "margin": study.margin,
         "block_frames": study.block_frames,
         "draws": study.draws,

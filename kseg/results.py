@@ -57,8 +57,6 @@ def identity(records_digest: str) -> dict:
     import keras
     import tensorflow as tf
 
-    gpus = tf.config.list_physical_devices("GPU")
-    device = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else _processor()
     return {
         "code": code_fingerprint(),
         "records": records_digest,
@@ -68,8 +66,16 @@ def identity(records_digest: str) -> dict:
             "keras": keras.__version__,
             "numpy": np.__version__,
         },
-        "device": device,
+        "device": device(),
     }
+
+
+def device() -> str:
+    """The first GPU's name, or the processor's; asks TensorFlow."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else _processor()
 
 
 def code_fingerprint() -> str:
@@ -115,7 +121,10 @@ def load(path: str) -> dict:
 
 
 def check_comparable(found: list[dict], expected: dict[str, dict]) -> None:
-    """Refuses results that differ in code, records, versions or device, or that are of other settings.
+    """Refuses results that differ in code, records or versions, in device within a seed, or that are of other settings.
+
+    Every contrast is of differences within a seed, so what two devices round differently never enters one; another
+    seed may be another device's.
 
     Args:
       found: results.
@@ -136,13 +145,17 @@ def check_comparable(found: list[dict], expected: dict[str, dict]) -> None:
             f"{_differences(result['settings'], same)}; runs that differ are not compared. Move it out of the folder, "
             "or use the configuration that it was made with."
         )
-    for result in found[1:]:
-        first, this = found[0]["identity"], result["identity"]
-        if first != this:
-            raise ValueError(
-                f"runs/{found[0]['id']} and runs/{result['id']} differ in {_differences(first, this)}; runs that "
-                "differ are not compared. Run all of them again the same way, or move one kind out of the folder."
-            )
+    first_of_seed = {}
+    for result in found:
+        same_seed = first_of_seed.setdefault(result["seed"], result)
+        elsewhere = {**result["identity"], "device": found[0]["identity"]["device"]}
+        for first, this in ((found[0], elsewhere), (same_seed, result["identity"])):
+            if first["identity"] != this:
+                raise ValueError(
+                    f"runs/{first['id']} and runs/{result['id']} differ in {_differences(first['identity'], this)}; "
+                    "runs that differ are not compared. Run all of them again the same way, or move one kind out of "
+                    "the folder."
+                )
 
 
 def write_text(path: str, text: str) -> None:

@@ -32,17 +32,19 @@ def state(run: grid.Run, workdir: str) -> str:
 
 
 def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
-    """Does what is left of a study, one process per run, and returns the ids of the runs that failed.
+    """Does what is left of a study, one process per run, and returns the ids of the runs that did not get done.
 
     A run that fails is kept with its log (runs/<id>/log.txt) and tried again at the next start. Several calls may
-    share a folder: a run that another process holds is passed over. Ends the run's process if this one is ended.
+    share a folder: a run that another process holds is passed over, and so is one whose seed was begun on another
+    device. Ends the run's process if this one is ended.
 
     Args:
       workdir: gets runs/<id>/: run.json (the request), train/ (the run's workdir), log.txt, result.json.
       only: a share k/n of the runs.
       say: gets one line per event.
     """
-    runs = grid.share(grid.expand(study), only)
+    planned = grid.expand(study)
+    runs = grid.share(planned, only)
     if not study.base.data.records_dir:
         raise ValueError("no records: set --config.base.data.records_dir=FOLDER (tools/convert_*.py writes one).")
     if not os.path.isdir(study.base.data.records_dir):
@@ -63,10 +65,14 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
             raise ValueError(
                 "the code of kseg/ or tfrecords/ has changed since the study started; use a clone of its own."
             )
-        status = _spawn(study, run, workdir)
+        device = _device_of_seed(planned, run.seed, workdir)
+        status = _spawn(study, run, workdir, device)
         folder = os.path.join(workdir, "runs", run.id)
         if status == _HELD:
             say("  another process is at it: passed over")
+        elif status == _ELSEWHERE:
+            failed.append(run.id)
+            say(f"  seed {run.seed} was begun on {device}, and a seed is compared on one device: passed over")
         elif state(run, workdir) == "finished":
             seconds = results.load(os.path.join(folder, "result.json"))["seconds"]
             say(f"  finished in {_duration(seconds)}")
@@ -89,6 +95,8 @@ def run_one(folder: str) -> None:
         kseg.load_tensorflow_quietly()
         from kseg import outcome, train
 
+        if request["device"] not in ("", results.device()):
+            sys.exit(_ELSEWHERE)
         started, used = time.monotonic(), time.process_time()
         config = ml_collections.ConfigDict(_tuples(request["config"]))
         training = os.path.join(folder, "train")
@@ -161,6 +169,7 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PICTURES = "pictures.npz"  # of kseg/gallery.py
 _PROGRAM = "import sys; from kseg import study; study.run_one(sys.argv[1])"
 _HELD = 75  # exit status of a run whose folder another process holds
+_ELSEWHERE = 77  # ... of a run whose seed was begun on another device
 
 
 def _pictures(study, found, workdir):
@@ -192,6 +201,15 @@ def _same_as_finished(runs, workdir, code, records):
                 )
 
 
+def _device_of_seed(runs, seed, workdir):
+    """The device on which finished runs of a seed were made; "" where there is none."""
+    for run in runs:
+        path = os.path.join(workdir, "runs", run.id, "result.json")
+        if run.seed == seed and os.path.exists(path):
+            return results.load(path)["identity"]["device"]
+    return ""
+
+
 def _tuples(value):
     """JSON's lists as tuples, which is what configurations hold."""
     if isinstance(value, dict):
@@ -199,7 +217,7 @@ def _tuples(value):
     return tuple(value) if isinstance(value, list) else value
 
 
-def _spawn(study, run, workdir):
+def _spawn(study, run, workdir, device):
     """Runs one process to its end and returns its exit status (negative: the signal)."""
     folder = os.path.join(workdir, "runs", run.id)
     os.makedirs(folder, exist_ok=True)
@@ -209,6 +227,7 @@ def _spawn(study, run, workdir):
         "stage": run.stage,
         "arm": run.arm,
         "seed": run.seed,
+        "device": device,
         "test_split": study.test_split,
         "pictures": study.publish_pictures,
         "settings": grid.settings(run.config),

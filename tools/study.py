@@ -57,7 +57,7 @@ def main(argv):
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     if failed:
-        sys.exit(f"error: {len(failed)} runs failed ({failed[0]}); start again to go on with them.")
+        sys.exit(f"error: {len(failed)} runs are not done ({failed[0]}); start again to go on with them.")
 
 
 def parse(argv):
