@@ -12,6 +12,7 @@ from kseg.global_sums import GlobalSumLoss
 
 # Elements of y_pred from which compiling (a third of a second for each shape) pays.
 _WORTH_COMPILING = 1 << 17
+_STRIP_PIXELS = 1 << 16
 
 
 class CompiledSums(GlobalSumLoss):
@@ -47,11 +48,39 @@ class CompiledSums(GlobalSumLoss):
             return self._sums(labels, predictions, sample_weight)
         if self._compiled is None:
             with tf.init_scope():
-                self._compiled = tf.function(self._sums, jit_compile=True, autograph=False)
-        return self._compiled(labels, predictions, sample_weight)
+                self._compiled = [
+                    tf.function(function, jit_compile=True, autograph=False)
+                    for function in (self._sums_and_kept, self._gradient)
+                ]
+        forward, backward = self._compiled
 
-    def _sums(self, labels, predictions, sample_weight):
-        return tf.concat(sums_of_parts(self.parts(), labels, predictions, sample_weight), 0)
+        # Left to itself, TensorFlow keeps every tensor that the gradient mentions: copies of the logits among them.
+        @tf.custom_gradient
+        def sums(predictions):
+            value, kept = forward(labels, tf.stop_gradient(predictions), sample_weight)
+            return value, lambda upstream: backward(labels, predictions, sample_weight, kept, upstream)
+
+        return sums(predictions)
+
+    def _sums(self, labels, predictions, sample_weight, keep=pixel_losses.compute):
+        return tf.concat(sums_of_parts(self.parts(), labels, predictions, sample_weight, keep), 0)
+
+    def _sums_and_kept(self, labels, predictions, sample_weight):
+        kept = []
+
+        def keep(function, *maps):
+            kept.append(_in_strips(function, *maps))
+            return kept[-1]
+
+        return self._sums(labels, predictions, sample_weight, keep), kept
+
+    def _gradient(self, labels, predictions, sample_weight, kept, upstream):
+        """That of `_sums` in the predictions; what it need not compute again XLA leaves out."""
+        remaining = list(kept)
+        with tf.GradientTape() as tape:
+            tape.watch(predictions)
+            value = self._sums(labels, predictions, sample_weight, lambda *_: remaining.pop(0))
+        return tape.gradient(value, predictions, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def _compiles(self, shape):
         if self.jit_compile != "auto":
@@ -104,7 +133,7 @@ class LabelMapLoss(CompiledSums):
         raise NotImplementedError
 
     def terms_function(self):
-        """f(labels, predictions, weights, names) -> {name: term}; equal functions may share their work."""
+        """f(labels, predictions, weights, names, keep) -> {name: term}; equal functions may share their work."""
         raise NotImplementedError
 
     def sums_of_terms(self, labels, predictions, weights, terms):
@@ -150,8 +179,11 @@ class LabelMapLoss(CompiledSums):
             return tf.identity(labels)
 
 
-def sums_of_parts(parts, labels, predictions, sample_weight) -> list:
-    """The sums of each (loss, channels); terms that several losses want of the same channels are computed once."""
+def sums_of_parts(parts, labels, predictions, sample_weight, keep=pixel_losses.compute) -> list:
+    """The sums of each (loss, channels); terms that several losses want of the same channels are computed once.
+
+    `keep` stands between what makes tensors that the gradient needs again and their use (pixel_losses.compute).
+    """
     dtype = tf.float64 if predictions.dtype == tf.float64 else tf.float32
     groups = {}
     for loss, span in parts:
@@ -164,10 +196,33 @@ def sums_of_parts(parts, labels, predictions, sample_weight) -> list:
     for (span, terms_function, _, _), group in groups.items():
         seen = predictions if span is None else predictions[..., span[0] : span[1]]
         weights = group["losses"][0].pixel_weights(labels, seen.shape[-1], sample_weight, dtype)
-        terms = terms_function(labels, seen, weights, tuple(group["names"])) if group["names"] else {}
+        terms = terms_function(labels, seen, weights, tuple(group["names"]), keep) if group["names"] else {}
         for loss in group["losses"]:
             sums[id(loss), span] = loss.sums_of_terms(labels, seen, weights, terms)
     return [sums[id(loss), span] for loss, span in parts]
+
+
+def _in_strips(function, *maps):
+    """function(*maps) of maps [N, H, W, ...], strip by strip: what it needs meanwhile is of a strip's size."""
+    images, height, pixels_of_row, *_ = maps[0].shape
+    if None in (images, height, pixels_of_row):
+        return function(*maps)
+    rows = max(n for n in range(1, height + 1) if height % n == 0 and (n == 1 or n * pixels_of_row <= _STRIP_PIXELS))
+    strips = height // rows
+
+    # Slices of the whole, over numbers of strips: mapping over the tensors, or a reshape, would copy them.
+    def strip(number):
+        begin = [number // strips, number % strips * rows]
+        return function(*(tf.slice(x, begin + [0] * (x.shape.rank - 2), [1, rows, *x.shape[2:]]) for x in maps))
+
+    made = tf.map_fn(strip, tf.range(images * strips), fn_output_signature=(maps[0].dtype,) * 4)
+    joined = []
+    for tensor in made:
+        if tensor.shape.rank == 4:  # [strips, 1, rows, W]
+            joined.append(tf.reshape(tensor, [images, height, pixels_of_row]))
+        else:  # sums [strips, 1, C]
+            joined.append(tf.reduce_sum(tf.reshape(tensor, [images, strips, tensor.shape[-1]]), 1))
+    return tuple(joined)
 
 
 def width(span, channels):

@@ -365,14 +365,14 @@ class WeightedSum(CompiledSums):
         return tf.add_n([weight * value for (_, weight, _), value in zip(self._parts, self.values(sums))])
 
 
-def _softmax_terms_of_probabilities(labels, probabilities, weights, wanted):
+def _softmax_terms_of_probabilities(labels, probabilities, weights, wanted, keep=pixel_losses.compute):
     probabilities = tf.maximum(pixel_losses.masked(probabilities, weights), keras.config.epsilon())
-    return pixel_losses.softmax_terms(labels, tf.math.log(probabilities), weights, wanted)
+    return pixel_losses.softmax_terms(labels, tf.math.log(probabilities), weights, wanted, keep)
 
 
-def _sigmoid_terms_of_probabilities(labels, probabilities, weights, wanted):
+def _sigmoid_terms_of_probabilities(labels, probabilities, weights, wanted, keep=pixel_losses.compute):
     probabilities = pixel_losses.masked(probabilities, weights)
-    return pixel_losses.sigmoid_terms(labels, _inverse_sigmoid(probabilities), weights, wanted)
+    return pixel_losses.sigmoid_terms(labels, _inverse_sigmoid(probabilities), weights, wanted, keep)
 
 
 def _inverse_sigmoid(probabilities):

@@ -4,8 +4,9 @@ Nothing here is averaged over pixels, or knows of replicas: `pixel_weights` turn
 does not count, and callers multiply. `softmax_terms` and `sigmoid_terms` give everything that the losses need of the
 logits in one go, with closed-form gradients. They keep nothing of the logits' size for the backward pass but the logits
 themselves (autodiff of the same formulas keeps four such tensors), and store no one-hot tensor once XLA has fused the
-comparison. Pixels of weight 0 are masked where it costs nothing: after the exponential, by a comparison that NaN fails,
-because 0 * NaN is NaN and a mask on the logits keeps XLA from vectorising the exponential.
+comparison; compiled, the forward pass works in strips (`compute` says how that is told). Pixels of weight 0 are masked
+where it costs nothing: after the exponential, by a comparison that NaN fails, because 0 * NaN is NaN and a mask on the
+logits keeps XLA from vectorising the exponential.
 
 Symbols: N images, H x W pixels, C channels, y label, z logit, p probability, w weight; natural logarithms (nats).
 """
@@ -40,7 +41,16 @@ def masked(predictions, weights):
     return _only(tf.cast(predictions, weights.dtype), (weights > 0)[..., None])
 
 
-def softmax_terms(labels, logits, weights, wanted) -> dict:
+def compute(function, *maps):
+    """function(*maps): the plain way to come by what a gradient needs again.
+
+    Others work in strips, note the results down, or give what was noted. maps: [N, H, W, ...]; function's results are
+    a tuple of maps and of sums [N, C] over an image.
+    """
+    return function(*maps)
+
+
+def softmax_terms(labels, logits, weights, wanted, keep=compute) -> dict:
     """Terms of a softmax head, differentiable in `logits` alone.
 
     Args:
@@ -51,6 +61,7 @@ def softmax_terms(labels, logits, weights, wanted) -> dict:
             own: [N, H, W], -log p_y.
             uniform: [N, H, W], -(1/C) sum_c log p_c, the cross entropy against "any class is as likely".
             excess: [N, C], sum over an image of w p_c where y is not c: soft false positives, in pixels.
+        keep: how what the gradient needs again is come by; see `compute`.
     Source: gradients from d p_c / d z_k = p_c ([c = k] - p_k).
     """
 
@@ -58,34 +69,40 @@ def softmax_terms(labels, logits, weights, wanted) -> dict:
     def terms(logits):
         counted = weights > 0
         z = tf.cast(logits, weights.dtype)
-        hot, is_channel = _hot(labels, z), _is_channel(labels, z)
-        top = tf.reduce_max(z, -1)
-        own_logit = tf.gather(z, tf.clip_by_value(labels, 0, z.shape[-1] - 1), batch_dims=3)
-        shift = tf.where(counted, top, tf.constant(float("inf"), z.dtype))
-        others = _exponentials(z, shift, ~hot)
-        rest = tf.reduce_sum(others, -1)
-        total = rest + _only(tf.exp(own_logit - top), is_channel)
-        # Where y is the likeliest class, total is 1 + rest, and rest may be far below the rounding of 1.
-        own = tf.where(own_logit < top, top - own_logit + tf.math.log(total), tf.math.log1p(rest))
-        own = _only(own, counted)
+
+        def normalised(z, labels, weights):
+            top = tf.reduce_max(z, -1)
+            own_logit = tf.gather(z, tf.clip_by_value(labels, 0, z.shape[-1] - 1), batch_dims=3)
+            exponentials = _exponentials_of_others(z, labels, weights, top)
+            rest = tf.reduce_sum(exponentials, -1)
+            total = rest + _only(tf.exp(own_logit - top), _is_channel(labels, z))
+            # Where y is the likeliest class, total is 1 + rest, and rest may be far below the rounding of 1.
+            own = tf.where(own_logit < top, top - own_logit + tf.math.log(total), tf.math.log1p(rest))
+            excess = tf.zeros([tf.shape(z)[0], z.shape[-1]], z.dtype)
+            if "excess" in wanted:
+                excess = _weighted_sum(tf.math.divide_no_nan(weights, total), exponentials)
+            return top, total, _only(own, weights > 0), excess
+
+        top, total, own, excess = keep(normalised, z, labels, weights)
         made = {
             "own": lambda: own,
             "uniform": lambda: _only(tf.math.log(total) - tf.reduce_mean(z - top[..., None], -1), counted),
-            "excess": lambda: _weighted_sum(tf.math.divide_no_nan(weights, total), others),
+            "excess": lambda: excess,
         }
 
         def gradient(*upstream):
             of = dict(zip(wanted, upstream))
             own_slope, uniform = (of.get(name, tf.zeros_like(weights)) for name in ("own", "uniform"))
-            others = _exponentials(z, shift, ~hot)  # again, rather than kept
+            exponentials = _exponentials_of_others(z, labels, weights, top)  # again, rather than kept
+            inverse = tf.math.reciprocal_no_nan(total)
             along_p, at_others = own_slope + uniform, 0.0
             if "excess" in of:
                 excess = of["excess"][:, None, None]
-                along_p -= tf.math.divide_no_nan(weights, total) * tf.reduce_sum(others * excess, -1)
+                along_p -= weights * inverse * tf.reduce_sum(exponentials * excess, -1)
                 at_others = weights[..., None] * excess
-            at_own = _only(tf.exp(-own), is_channel) * along_p - own_slope
-            p = others * tf.math.reciprocal_no_nan(total)[..., None]
-            slope = tf.where(hot, at_own[..., None], p * (along_p[..., None] + at_others))
+            at_own = _only(tf.exp(-own), _is_channel(labels, z)) * along_p - own_slope
+            p = exponentials * inverse[..., None]
+            slope = tf.where(_hot(labels, z), at_own[..., None], p * (along_p[..., None] + at_others))
             if "uniform" in of:
                 slope -= uniform[..., None] / z.shape[-1]
             return tf.cast(slope, logits.dtype)
@@ -95,7 +112,7 @@ def softmax_terms(labels, logits, weights, wanted) -> dict:
     return dict(zip(wanted, terms(logits)))
 
 
-def sigmoid_terms(labels, logits, weights, wanted) -> dict:
+def sigmoid_terms(labels, logits, weights, wanted, keep=compute) -> dict:
     """Terms of a head of independent sigmoids, differentiable in `logits` alone. Arguments as for softmax_terms.
 
     wanted:
@@ -137,7 +154,7 @@ def sigmoid_terms(labels, logits, weights, wanted) -> dict:
     return dict(zip(wanted, terms(logits)))
 
 
-def probability_terms(labels, probabilities, weights, wanted) -> dict:
+def probability_terms(labels, probabilities, weights, wanted, keep=compute) -> dict:
     """The terms "own" and "excess" of given probabilities [N, H, W, C], as they are (not normalised)."""
     p = masked(probabilities, weights)
     hot = _hot(labels, p)
@@ -203,10 +220,19 @@ def sum_by_label(values, labels, channels: int):
         hot = tf.equal(labels[..., None], tf.range(channels))
         return tf.reduce_sum(_only(values[..., None], hot), [1, 2])
     images = tf.shape(labels)[0]
-    segments = tf.range(images)[:, None, None] * channels + labels
-    segments = tf.where((labels >= 0) & (labels < channels), segments, -1)
-    sums = tf.math.unsorted_segment_sum(tf.cast(values, tf.float64), segments, images * channels)
-    return tf.cast(tf.reshape(sums, [images, channels]), values.dtype)
+    is_channel = (labels >= 0) & (labels < channels)
+    segments = tf.where(is_channel, tf.range(images)[:, None, None] * channels + labels, -1)
+
+    @tf.custom_gradient
+    def sums(values):
+        made = tf.math.unsorted_segment_sum(tf.cast(values, tf.float64), segments, images * channels)
+
+        def gradient(upstream):  # autodiff would gather in float64
+            return _only(tf.gather(tf.reshape(upstream, [-1]), tf.maximum(segments, 0)), is_channel)
+
+        return tf.cast(tf.reshape(made, [images, channels]), values.dtype), gradient
+
+    return sums(values)
 
 
 def soft_counts(labels, own, excess, weights) -> tuple:
@@ -238,10 +264,11 @@ def _only(values, mask):
     return tf.where(mask, values, tf.zeros((), values.dtype))
 
 
-def _exponentials(logits, shift, mask):
-    """exp(z - shift) where mask, else 0; 0 as well where that is NaN, or the shift infinite."""
+def _exponentials_of_others(logits, labels, weights, top):
+    """exp(z_c - top) where c is not y; 0 at y, where that is NaN, and where the weight is 0."""
+    shift = tf.where(weights > 0, top, tf.constant(float("inf"), logits.dtype))
     exponentials = tf.exp(logits - shift[..., None])
-    return _only(exponentials, mask & (exponentials > 0))
+    return _only(exponentials, ~_hot(labels, logits) & (exponentials > 0))
 
 
 def _hot(labels, logits):
