@@ -5,9 +5,11 @@ import os
 import pathlib
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from cityscapesscripts.helpers import labels as official
 from PIL import Image
 
 import tfrecords
-from tfrecords import build, images, labels, runners
+from tfrecords import build, images, labels, png, runners
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "records"
@@ -634,9 +636,6 @@ def test_an_interrupted_tool_says_how_to_go_on(long_conversion, tmp_path):
 
 
 def test_full_verification_finds_pixels_that_do_not_decode(own_source, tmp_path):
-    import struct
-    import zlib
-
     path = _one(own_source, IMAGE)
     data = path.read_bytes()
     start = data.index(b"IDAT")
@@ -646,6 +645,28 @@ def test_full_verification_finds_pixels_that_do_not_decode(own_source, tmp_path)
     _write(own_source, tmp_path / "fast")
     with pytest.raises(ValueError, match=f"{path.name} cannot be decoded"):
         _write(own_source, tmp_path / "full", verify="full")
+
+
+def _without_rows(path, count=8):
+    """Takes rows from the end of a PNG whose compressed stream still ends in good order."""
+    array = np.asarray(Image.open(path))
+    rows = np.concatenate([np.zeros((len(array), 1), np.uint8), array.reshape(len(array), -1)], 1)
+    data = path.read_bytes()
+    packed = zlib.compress(rows[:-count].tobytes())
+    path.write_bytes(data[:33] + png.chunk(b"IDAT", packed) + png.chunk(b"IEND", b""))
+
+
+def test_rows_that_are_missing_are_found_in_label_maps_always_and_in_images_by_full_verification(own_source, tmp_path):
+    path = _one(own_source, IMAGE)
+    _without_rows(path)
+    _write(own_source, tmp_path / "fast")
+    with pytest.raises(ValueError, match=rf"{path.name} cannot be decoded: its pixel data end after \d+ of \d+"):
+        _write(own_source, tmp_path / "full", verify="full")
+    path = _one(own_source, LABEL)
+    _without_rows(path)
+    with pytest.raises(ValueError, match=rf"{path.name} cannot be decoded: its pixel data end after \d+ of \d+"):
+        _write(own_source, tmp_path / "label")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["fast", "source"]
 
 
 def test_one_id_in_two_cities_is_refused(own_source, tmp_path):

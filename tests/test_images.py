@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tiny_folders
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from tfrecords import images
+from tfrecords import images, png
 
 
 def _encode(array, format="PNG", **options) -> bytes:
@@ -97,6 +98,106 @@ def test_a_four_channel_jpeg_is_refused():
     Image.new("CMYK", (4, 4)).save(buffer, "JPEG")
     with pytest.raises(ValueError, match="4 channels"):
         images.check(buffer.getvalue(), "x")
+
+
+def _grey_png(rows: bytes, width=5, height=4, depth=8, color=0, interlace=0, pieces=1) -> bytes:
+    """A PNG of these bytes of unpacked rows, its pixel data in so many chunks."""
+    packed = zlib.compress(rows)
+    cuts = [len(packed) * i // pieces for i in range(pieces + 1)]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlace))]
+    chunks += [(b"PLTE", bytes(3 * 2**depth))] if color == 3 else []
+    chunks += [(b"IDAT", packed[a:b]) for a, b in zip(cuts, cuts[1:])]
+    return png.SIGNATURE + b"".join(png.chunk(kind, payload) for kind, payload in [*chunks, (b"IEND", b"")])
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("missing", [1, 6, 12, 24])
+def test_rows_that_the_pixel_data_lack_are_found_though_their_stream_ends_in_good_order(missing, pieces):
+    rows = (b"\0" + b"\7" * 5) * 4  # 24 bytes: a filter byte and five pixels, four times
+    assert (images.decode_map(_grey_png(rows, pieces=pieces), "x") == 7).all()
+    short = _grey_png(rows[: len(rows) - missing], pieces=pieces)
+    images.check(short, "x")
+    for decode in (images.decode_map, images.decode_fully):
+        with pytest.raises(ValueError, match=f"x cannot be decoded: its pixel data end after {24 - missing} of 24"):
+            decode(short, "x")
+
+
+def test_more_pixel_data_than_rows_and_data_without_an_end_are_found():
+    rows = (b"\0" + b"\7" * 5) * 4
+    with pytest.raises(ValueError, match="more than the 24 bytes"):
+        images.decode_map(_grey_png(rows + b"\0"), "x")
+    whole = zlib.compress(rows)
+    endless = _grey_png(rows).replace(png.chunk(b"IDAT", whole), png.chunk(b"IDAT", whole[:-4]))
+    with pytest.raises(ValueError, match="24 of 24 bytes, without an end marker"):
+        images.decode_map(endless, "x")
+
+
+# Adam7 on 5x4 pixels: passes of 1x1, 1x1, none (row 4 is outside), 1x1, 3x1, 2x2 and 5x2 pixels.
+@pytest.mark.parametrize(
+    "depth, color, interlace, count",
+    [
+        (8, 0, 1, 2 + 2 + 2 + 4 + 2 * 3 + 2 * 6),
+        (1, 0, 1, 2 + 2 + 2 + 2 + 2 * 2 + 2 * 2),
+        (16, 2, 1, 7 + 7 + 7 + 19 + 2 * 13 + 2 * 31),
+        (1, 0, 0, 4 * 2),
+        (4, 3, 0, 4 * 4),
+        (16, 0, 0, 4 * 11),
+        (8, 2, 0, 4 * 16),
+        (8, 4, 0, 4 * 11),
+        (8, 6, 0, 4 * 21),
+    ],
+)
+def test_the_bytes_of_all_rows_follow_from_depth_channels_and_interlacing(depth, color, interlace, count):
+    options = {"depth": depth, "color": color, "interlace": interlace}
+    assert images.decode_fully(_grey_png(bytes(count), **options), "x").shape == (4, 5, 3)
+    with pytest.raises(ValueError, match=f"end after {count - 1} of {count} bytes"):
+        images.decode_fully(_grey_png(bytes(count - 1), **options), "x")
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)), st.sampled_from("1 L P RGB".split())
+)
+def test_what_pillow_writes_has_all_its_rows(array, mode):
+    buffer = io.BytesIO()
+    Image.fromarray(array).convert(mode).save(buffer, "PNG")
+    png.check_pixels(buffer.getvalue(), "x")
+
+
+def test_a_large_map_in_many_chunks_has_all_its_rows():
+    label_map = np.random.default_rng(0).integers(0, 34, (700, 900), np.uint8)
+    data = _encode(label_map)
+    assert data.count(b"IDAT") > 3
+    assert (images.decode_map(data, "x") == label_map).all()
+    flat = images.encode_map(np.zeros((2000, 3000), np.uint8))  # a few KB that become 6 MB
+    assert not images.decode_map(flat, "x").any()
+
+
+def test_pixel_data_in_two_places_and_animations_are_refused():
+    data = _grey_png((b"\0" + b"\7" * 5) * 4, pieces=2)
+    second = data.rindex(b"IDAT") - 4
+    with pytest.raises(ValueError, match="chunk b'tEXt' lies between its pixel data"):
+        images.check(data[:second] + png.chunk(b"tEXt", b"a\0b") + data[second:], "x")
+    frame = struct.pack(">IIIIIHHBB", 0, 5, 2, 0, 2, 1, 1, 0, 0)  # the pixel data are those of the lower rows alone
+    for kind, payload in ((b"acTL", struct.pack(">II", 1, 0)), (b"fcTL", frame)):
+        with pytest.raises(ValueError, match="animated"):
+            images.check(data[:33] + png.chunk(kind, payload) + data[33:], "x")
+
+
+@pytest.mark.parametrize("kind, payload", [(b"iCCP", b""), (b"tRNS", b"\0"), (b"pHYs", b"")])
+def test_chunks_that_the_decoder_trips_over_end_in_a_line(kind, payload):
+    with pytest.raises(ValueError, match="x cannot be decoded: .") as caught:
+        images.decode_fully(PNG[:-12] + png.chunk(kind, payload) + PNG[-12:], "x")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_lack_of_memory_is_not_blamed_on_the_picture(monkeypatch):
+    def no_memory(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", no_memory)
+    with pytest.raises(MemoryError):
+        images.decode_fully(PNG, "x")
 
 
 def test_pixels_that_cannot_be_decoded_are_found_by_full_decoding_alone():

@@ -12,7 +12,7 @@ import tiny_folders
 from PIL import Image
 
 import tfrecords
-from tfrecords import check, example, images, labels, manifest, shards
+from tfrecords import check, example, images, labels, manifest, png, shards
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -66,6 +66,19 @@ def test_the_contact_sheet_shows_image_and_coloured_labels_side_by_side(records,
     colors = {tuple(color) for color in np.asarray(Image.open(tmp_path / "sheet.png")).reshape(-1, 3).tolist()}
     road, scene, dropped, geometry = (128, 64, 128), (255, 0, 255), (255, 140, 0), (0, 255, 255)
     assert {road, scene, dropped, geometry} <= colors
+
+
+def test_an_image_that_cannot_be_drawn_ends_in_one_line_that_names_it(records, tmp_path):
+    def with_bad_transparency(one):
+        data = one.image_encoded
+        return dataclasses.replace(one, image_encoded=data[:-12] + png.chunk(b"tRNS", b"\0") + data[-12:])
+
+    target = _rewritten(records, tmp_path / "records", with_bad_transparency)
+    done = _tool(f"--records_dir={target}", f"--contact_sheet={tmp_path}/sheet.png")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: b cannot be decoded: ") or line.startswith("error: a cannot be decoded: ")
+    assert not (tmp_path / "sheet.png").exists()
 
 
 def test_what_cannot_be_read_ends_in_one_line(tmp_path):

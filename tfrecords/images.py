@@ -1,10 +1,10 @@
 """PNG and JPEG bytes: checks that cost little, sizes from headers, and label maps to and from PNG.
 
 Answers: are these bytes a whole picture, how large is it, which ids does this label map hold. A check reads every
-byte once (a checksum per PNG chunk) but decodes nothing; `decode_fully` does. Does not know data sets or labels.
+byte once (a checksum per PNG chunk) but decodes nothing; `decode_fully` does. What is in a PNG, png.py knows. Does not
+know data sets or labels.
 """
 
-import dataclasses
 import io
 import os
 import re
@@ -15,29 +15,16 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from tfrecords import png
+from tfrecords.png import Header
+
 # A header may promise any size; what it promises would be allocated. 2^26 px is 8192 x 8192.
 MAX_PIXELS = 2**26
 MAX_FILE_BYTES = 2**29  # more than any picture of that many pixels has
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_GRAY, _PNG_PALETTE = 0, 3
-# Bit depths that the PNG standard allows for each colour type.
-_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-_PNG_COLORS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 # A marker inside JPEG's entropy-coded data: 0xFF followed by neither a stuffed 0, a restart marker nor another 0xFF.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: what decoders in the field read
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """What an image's header says: format "png" or "jpeg", size in px, channels, bits per channel, "grey"/"RGB"/..."""
-
-    format: str
-    height: int
-    width: int
-    bit_depth: int
-    color: str
 
 
 def read_file(path: str) -> bytes:
@@ -59,8 +46,7 @@ def read_file(path: str) -> bytes:
 def check(data: bytes, name: str) -> Header:
     """Checks that `data` is one whole PNG or JPEG, without decoding pixels.
 
-    PNG: signature, size, order and CRC of every chunk, IEND as the last bytes. JPEG: every marker from start to end
-    of image, size, EOI as the last bytes.
+    PNG: as png.check. JPEG: every marker from start to end of image, size, EOI as the last bytes.
 
     Args:
         data: the file's bytes.
@@ -69,8 +55,8 @@ def check(data: bytes, name: str) -> Header:
     Raises:
         ValueError: neither format, truncated, damaged, followed by other bytes, or more than `MAX_PIXELS` pixels.
     """
-    if data[:8] == _PNG_SIGNATURE:
-        header = _check_png(data, name)
+    if data[:8] == png.SIGNATURE:
+        header = png.check(data, name)
     elif data[:2] == b"\xff\xd8":
         header = _check_jpeg(data, name)
     elif not data:
@@ -83,9 +69,13 @@ def check(data: bytes, name: str) -> Header:
 
 
 def decode_fully(data: bytes, name: str) -> np.ndarray:
-    """Decodes every pixel: uint8 [H, W, 3]. Raises ValueError where that fails."""
-    check(data, name)
-    return np.asarray(_open(data, name, ("PNG", "JPEG")).convert("RGB"))
+    """Decodes every pixel: uint8 [H, W, 3]. Raises ValueError where that fails.
+
+    In a PNG, missing rows are found. In a JPEG they are not: its decoder makes up what a scan that ends early lacks.
+    """
+    if check(data, name).format == "png":
+        png.check_pixels(data, name)
+    return np.asarray(_decode(data, name, ("PNG", "JPEG"), "RGB"))
 
 
 def decode_map(data: bytes, name: str) -> np.ndarray:
@@ -99,7 +89,8 @@ def decode_map(data: bytes, name: str) -> np.ndarray:
         uint8 [H, W].
 
     Raises:
-        ValueError: not a whole PNG, or one whose values are not bytes (colour picture, 16-bit, 1-bit grey).
+        ValueError: not a whole PNG, one that lacks rows, or one whose values are not bytes (colour picture, 16-bit,
+            1-bit grey).
     """
     header = check(data, name)
     if header.format != "png":
@@ -109,7 +100,8 @@ def decode_map(data: bytes, name: str) -> np.ndarray:
             f"{name} is {header.color} with {header.bit_depth} bits; expected a label map of one 8-bit channel "
             "(ids, not colours)"
         )
-    return np.asarray(_open(data, name, ("PNG",)))
+    png.check_pixels(data, name)
+    return np.asarray(_decode(data, name, ("PNG",)))
 
 
 def encode_map(label_map: np.ndarray) -> bytes:
@@ -129,13 +121,13 @@ def encode_map(label_map: np.ndarray) -> bytes:
     np.subtract(label_map[1:], label_map[:-1], out=rows[1:, 1:])
     compressor = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     pixels = compressor.compress(rows) + compressor.flush()
-    header = struct.pack(">IIBBBBB", width, height, 8, _PNG_GRAY, 0, 0, 0)
-    return _PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", width, height, 8, png.GRAY, 0, 0, 0)
+    return png.SIGNATURE + png.chunk(b"IHDR", header) + png.chunk(b"IDAT", pixels) + png.chunk(b"IEND", b"")
 
 
 def is_plain_map(data: bytes) -> bool:
     """Whether a PNG is stored as label maps are: 8-bit grey, rows from top to bottom."""
-    return data[24:29] == struct.pack(">BBBBB", 8, _PNG_GRAY, 0, 0, 0)
+    return data[24:29] == struct.pack(">BBBBB", 8, png.GRAY, 0, 0, 0)
 
 
 def histogram(label_map: np.ndarray) -> np.ndarray:
@@ -150,60 +142,17 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _open(data: bytes, name: str, formats) -> Image.Image:
+def _decode(data: bytes, name: str, formats, mode: str | None = None) -> Image.Image:
+    """The picture, in this mode where one is given; ValueError where Pillow fails, in whichever of its many ways."""
     try:
         picture = Image.open(io.BytesIO(data), formats=formats)
         picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, zlib.error, struct.error) as error:
-        raise ValueError(f"{name} cannot be decoded: {error}") from error
-    return picture
-
-
-def _chunk(kind: bytes, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
-
-
-def _check_png(data: bytes, name: str) -> Header:
-    view = memoryview(data)
-    header, seen_pixels, position = None, False, 8
-    while True:
-        if position + 12 > len(data):
-            raise ValueError(f"{name} is truncated: {len(data)} bytes end before the PNG's end marker; copy it again")
-        length, kind = struct.unpack_from(">I4s", view, position)
-        end = position + 12 + length
-        if end > len(data):
-            raise ValueError(
-                f"{name} is truncated or damaged: chunk {kind!r} at byte {position} needs {length} bytes, "
-                f"{len(data) - position - 12} are left; copy it again"
-            )
-        # The checksum covers kind and payload, which lie side by side.
-        if zlib.crc32(view[position + 4 : end - 4]) != struct.unpack_from(">I", view, end - 4)[0]:
-            raise ValueError(f"{name} is damaged: chunk {kind!r} at byte {position} has a wrong CRC; copy it again")
-        if (header is None) != (kind == b"IHDR"):
-            raise ValueError(f"{name} is not a valid PNG: it must have one header chunk, as its first")
-        if kind == b"IHDR":
-            header = _png_header(view[position + 8 : end - 4], name)
-        seen_pixels |= kind == b"IDAT"
-        position = end
-        if kind == b"IEND":
-            break
-    if not seen_pixels:
-        raise ValueError(f"{name} is not a valid PNG: it has no pixel data")
-    if position != len(data):
-        raise ValueError(f"{name} has {len(data) - position} bytes after the PNG's end; copy it again")
-    return header
-
-
-def _png_header(payload, name: str) -> Header:
-    if len(payload) != 13:
-        raise ValueError(f"{name} is not a valid PNG: its header has {len(payload)} bytes instead of 13")
-    width, height, depth, color, compression, filtering, interlace = struct.unpack(">IIBBBBB", payload)
-    if depth not in _PNG_DEPTHS.get(color, ()) or compression or filtering or interlace > 1:
-        raise ValueError(
-            f"{name} is not a valid PNG: colour type {color}, bit depth {depth}, compression {compression}, "
-            f"filter {filtering}, interlace {interlace}"
-        )
-    return Header("png", height, width, depth, _PNG_COLORS[color])
+        return picture.convert(mode) if mode else picture
+    except MemoryError:  # says nothing about the picture
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{name} cannot be decoded: {reason}") from error
 
 
 def _check_jpeg(data: bytes, name: str) -> Header:

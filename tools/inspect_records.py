@@ -7,7 +7,6 @@ everything: checksums, offsets, every record, and that all label maps follow fro
 first thing that is wrong. --contact_sheet draws images beside their labels, void coloured by its kind.
 """
 
-import io
 import sys
 
 import numpy as np
@@ -113,8 +112,7 @@ def contact_sheet(manifest: tfrecords.Manifest, per_split: int) -> Image.Image:
 
 def _tile(example: tfrecords.Example, split: tfrecords.Split) -> Image.Image:
     size = (_TILE_WIDTH, max(1, round(_TILE_WIDTH * example.height / example.width)))
-    images.check(example.image_encoded, example.image_id)
-    picture = Image.open(io.BytesIO(example.image_encoded)).convert("RGB").resize(size)
+    picture = Image.fromarray(images.decode_fully(example.image_encoded, example.image_id)).resize(size)
     tile = Image.new("RGB", (2 * size[0], size[1] + _TEXT_HEIGHT), (30, 30, 30))
     tile.paste(picture, (0, _TEXT_HEIGHT))
     if example.ids_png:
