@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import re
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -307,7 +309,9 @@ def test_a_finished_shard_is_not_made_again(source, tmp_path, monkeypatch):
     assert tiny_folders.contents(records) == tiny_folders.contents(tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize("changed", ["an image", "an option", "the checks", "the number of shards", "the shard itself"])
+@pytest.mark.parametrize(
+    "changed", ["an image", "an option", "the checks", "the number of shards", "the shard itself", "the program"]
+)
 def test_a_finished_shard_is_made_again_where_anything_has_changed(changed, own_source, tmp_path, monkeypatch):
     records = tmp_path / "records"
     (finished,) = _interrupted(own_source, records, monkeypatch)
@@ -325,6 +329,8 @@ def test_a_finished_shard_is_made_again_where_anything_has_changed(changed, own_
         options |= {"verify": "full"}
     elif changed == "the number of shards":
         options |= {"num_shards": 2}
+    elif changed == "the program":
+        monkeypatch.setattr(build, "_program", lambda: "another")
     else:
         with open(records / ".converting" / finished, "r+b") as file:
             file.write(b"x")
@@ -332,6 +338,28 @@ def test_a_finished_shard_is_made_again_where_anything_has_changed(changed, own_
     assert not (records / finished).exists() or (records / finished).stat().st_ino != made
     _write(own_source, tmp_path / "undisturbed", **options)
     assert tiny_folders.contents(records) == tiny_folders.contents(tmp_path / "undisturbed")
+
+
+def test_any_change_to_the_program_is_noticed_when_going_on(tmp_path):
+    """The fingerprint of a shard, told by a copy of the package: before and after a changed line, and without kseg."""
+    package = tmp_path / "tfrecords"
+    shutil.copytree(ROOT / "tfrecords", package, ignore=shutil.ignore_patterns("__pycache__"))
+    code = """
+import sys
+from tfrecords import build, labels
+print(build._fingerprint(build.Job("w", "r", "f", (), labels.CITYSCAPES, "png", 0, "fast")))
+assert "kseg" not in sys.modules
+"""
+
+    def fingerprint():
+        command = [sys.executable, "-B", "-c", code]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    before = fingerprint()
+    assert fingerprint() == before
+    with open(package / "images.py", "a") as file:
+        file.write("# changed\n")
+    assert fingerprint() != before
 
 
 @pytest.fixture(scope="module")
@@ -516,6 +544,57 @@ def test_two_conversions_do_not_write_into_one_folder(source, tmp_path):
     _write(source, tmp_path / "records")
 
 
+def test_the_lock_of_a_folder_that_is_gone_is_not_held(tmp_path, monkeypatch):
+    """A conversion that ends removes its hidden folder; what a waiting one locks then is nobody's."""
+    (tmp_path / "work").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(runners.fcntl, "flock", lambda *arguments: (tmp_path / "work").rmdir())
+        with pytest.raises(ValueError, match="another conversion is writing"), runners.lock(tmp_path / "work"):
+            pass
+
+
+def test_checking_a_finished_folder_leaves_a_conversion_alone_that_runs_in_it(source, tmp_path):
+    _write(source, tmp_path / "records", ("val",))
+    work = tmp_path / "records" / ".converting"
+    work.mkdir()
+    (work / "train-00000-of-00002.tfrecord").write_bytes(b"of the other")
+    with runners.lock(work):
+        _write(source, tmp_path / "records", ("val",))
+        assert tiny_folders.contents(work) == {"train-00000-of-00002.tfrecord": b"of the other"}
+    _write(source, tmp_path / "records", ("val",))
+    assert not work.exists()
+
+
+@pytest.mark.parametrize("before, options", [(("val",), {}), ((), {}), (("val",), {"overwrite": True})])
+def test_a_split_that_another_process_adds_meanwhile_is_not_lost(before, options, source, tmp_path, monkeypatch):
+    records = tmp_path / "records"
+    if before:
+        _write(source, records, before)
+    expected = {}
+    real_lock = runners.lock
+
+    def lock(folder):
+        """The other conversion, from begin to end, before this one has the lock."""
+        with monkeypatch.context() as patch:
+            patch.setattr(runners, "lock", real_lock)
+            folder.rmdir()
+            _write(source, records, ("test",))
+        expected.update(tiny_folders.contents(records))
+        folder.mkdir()
+        return real_lock(folder)
+
+    monkeypatch.setattr(runners, "lock", lock)
+    with pytest.raises(
+        ValueError, match=r"dataset.json has been changed by another conversion .*; run again"
+    ) as caught:
+        _write(source, records, ("train",), **options)
+    assert "\n" not in str(caught.value)
+    assert tiny_folders.contents(records) == expected
+    assert not (records / ".converting").exists()
+    monkeypatch.setattr(runners, "lock", real_lock)
+    assert _write(source, records, ("train",)).splits.keys() == {*before, "test", "train"}
+
+
 # Bad input.
 
 
@@ -584,6 +663,38 @@ def test_an_error_leaves_the_old_good_folder_as_it_was(source, own_source, tmp_p
         assert not (tmp_path / "records" / ".converting").exists()
 
 
+def test_an_error_takes_along_the_folders_that_were_made_for_the_records_and_no_others(own_source, tmp_path):
+    _truncate(_one(own_source, IMAGE))
+    (tmp_path / "n0").mkdir()
+    (tmp_path / "n1").mkdir()
+    (tmp_path / "n1" / "mine").write_text("x")
+    for records in ("n0/n1/n2", "n1/n2/n3", "n3/n4/n5"):
+        with pytest.raises(ValueError, match="is truncated"):
+            _write(own_source, tmp_path / records)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("n*/**")) == ["n0", "n1"]
+
+
+def test_an_error_that_nobody_foresaw_leaves_nothing_either(own_source, tmp_path, monkeypatch):
+    def fails(job, count):
+        (tmp_path / "n1" / "records" / ".converting" / "x").write_text("begun")
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(build, "build", fails)
+    with pytest.raises(ZeroDivisionError):
+        _write(own_source, tmp_path / "n1" / "records")
+    assert not (tmp_path / "n1").exists()
+
+
+@pytest.mark.parametrize("verify", ["fast", "full"])
+def test_chunks_that_pillow_trips_over_end_in_one_line_and_leave_nothing(verify, own_source, tmp_path):
+    path = _one(own_source, LABEL)
+    data = path.read_bytes()
+    path.write_bytes(data[:-12] + png.chunk(b"iCCP", b"") + data[-12:])
+    line = _refused(_cityscapes(own_source, tmp_path / "records", "--num_workers=1", f"--verify={verify}"))
+    assert f"{path} cannot be decoded" in line
+    assert not (tmp_path / "records").exists()
+
+
 def test_a_full_disk_ends_in_one_line_and_leaves_the_old_good_folder(source, tmp_path):
     _write(source, tmp_path / "records", ("val",))
     before = tiny_folders.contents(tmp_path / "records")
@@ -594,7 +705,7 @@ def test_a_full_disk_ends_in_one_line_and_leaves_the_old_good_folder(source, tmp
 
     arguments = ("--splits=train,val", "--num_shards=2", "--num_workers=1")
     line = _refused(_cityscapes(source, tmp_path / "records", *arguments, preexec_fn=no_room))
-    assert "train-00000-of-00002.tfrecord.tmp" in line and "File too large" in line
+    assert re.search(r"train-00000-of-00002\.tfrecord\.[0-9a-f]+\.tmp", line) and "File too large" in line
     assert tiny_folders.contents(tmp_path / "records") == before
     assert not (tmp_path / "records" / ".converting").exists()
 
@@ -645,6 +756,27 @@ def test_full_verification_finds_pixels_that_do_not_decode(own_source, tmp_path)
     _write(own_source, tmp_path / "fast")
     with pytest.raises(ValueError, match=f"{path.name} cannot be decoded"):
         _write(own_source, tmp_path / "full", verify="full")
+
+
+def test_full_verification_of_a_finished_folder_decodes_its_inputs(own_source, tmp_path):
+    path = _one(own_source, IMAGE)
+    _without_rows(path)
+    _write(own_source, tmp_path / "records")
+    before = _written(tmp_path / "records")
+    _write(own_source, tmp_path / "records")
+    with pytest.raises(ValueError, match=f"{path.name} cannot be decoded"):
+        _write(own_source, tmp_path / "records", verify="full")
+    assert _written(tmp_path / "records") == before
+
+
+def test_sixteen_bits_are_not_made_jpeg(own_source, tmp_path):
+    path = _one(own_source, IMAGE)
+    tiny_folders.save(path, np.full((tiny_folders.HEIGHT, tiny_folders.WIDTH), 700, np.uint16))
+    arguments = (own_source, tmp_path / "records", "--num_workers=1")
+    line = _refused(_cityscapes(*arguments, "--image_format=jpeg"))
+    assert f"{path} has 16 bits per channel, which JPEG cannot hold" in line
+    assert not (tmp_path / "records").exists()
+    assert _cityscapes(*arguments).returncode == 0
 
 
 def _without_rows(path, count=8):

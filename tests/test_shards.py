@@ -8,7 +8,7 @@ import pytest
 import tiny_folders
 
 import tfrecords
-from tfrecords import convert, labels, manifest, shards
+from tfrecords import build, convert, labels, manifest, runners, shards
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,40 @@ def test_a_shard_that_fails_leaves_no_file(tmp_path):
         writer.write(b"first")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_attempts_at_one_shard_do_not_write_into_one_file(tmp_path):
+    """As where Beam starts a second attempt beside the first: either may be the last, both are whole."""
+    with shards.Writer(tmp_path / "shard") as first:
+        first.write(b"a" * 100)
+        with shards.Writer(tmp_path / "shard") as second:
+            second.write(b"a" * 100)
+            temporary = [path.name for path in tmp_path.iterdir()]
+            assert len(temporary) == 2 and all(name.endswith(".tmp") for name in temporary)
+        first.write(b"b")
+    assert [path.name for path in tmp_path.iterdir()] == ["shard"]
+    assert [payload for _, payload in shards.records(tmp_path / "shard")] == [b"a" * 100, b"b"]
+    assert shards.file_sha256(tmp_path / "shard") == first.sha256 != second.sha256
+
+
+@pytest.mark.parametrize("damage", ["another byte", "a byte more", "none", "none, and moved"])
+def test_a_shard_that_is_not_what_its_workers_note_says_is_refused(damage, tmp_path):
+    tiny_folders.cityscapes(tmp_path, {"train": 1})
+    (tmp_path / "work").mkdir()
+    pairs = tuple(_pairs(tmp_path, "train"))
+    job = build.Job(str(tmp_path / "work"), str(tmp_path), "train-00000-of-00001.tfrecord", pairs, labels.CITYSCAPES,
+                    "png", 0, "fast")  # fmt: skip
+    note, path = build.build(job), tmp_path / "work" / job.file
+    data = path.read_bytes()
+    if damage.startswith("none"):
+        if damage != "none":
+            path.rename(tmp_path / job.file)
+        assert runners.read_note(job) == json.loads(json.dumps(note))
+        return
+    path.write_bytes(data[:-1] + b"x" if damage == "another byte" else data + b"x")
+    with pytest.raises(ValueError, match=r"train-00000-of-00001.tfrecord has \d+ bytes .* run again") as caught:
+        runners.read_note(job)
+    assert "\n" not in str(caught.value)
 
 
 def test_examples_lie_in_the_order_of_the_hash_of_their_id(folder):

@@ -6,9 +6,11 @@ changed and need not do it again. Does not know folders, manifests or other shar
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
+import pathlib
 import zlib
 
 import numpy as np
@@ -142,13 +144,22 @@ def build(job: Job, count=lambda: None) -> dict:
 def compare(job: Job, shard: manifest.Shard, count=lambda: None) -> str:
     """Why `shard`, as it stands in `job.records_dir`, is not what `job` would build; "" where it is.
 
-    Reads inputs and shard once each and hashes them; decodes nothing.
+    Reads inputs and shard once each and hashes them; decodes the inputs where `job.verify` is "full".
+
+    Raises:
+        ValueError: an input cannot be decoded.
+        OSError: a file cannot be read.
     """
     if shard.image_ids != tuple(pair.image_id for pair in job.pairs):
         return "it holds other images, or in other shards"
     inputs = hashlib.sha256()
     for pair in job.pairs:
-        _add_inputs(inputs, job, pair, *_read(pair))
+        image, label = _read(pair)
+        _add_inputs(inputs, job, pair, image, label)
+        if job.verify == "full":
+            images.decode_fully(image, pair.image_path)
+            if label is not None:
+                images.decode_map(label, pair.label_path)
         count()
     if inputs.hexdigest() != shard.inputs_sha256:
         return "an image or label file has changed"
@@ -166,6 +177,11 @@ def _example(job, pair, image, label, lookups, pixels) -> example.Example:
     header = images.check(image, pair.image_path)
     if job.image_format == "png" and header.format != "png":
         raise ValueError(f"{pair.image_path} is a {header.format}; convert with --image_format=jpeg")
+    if job.image_format != header.format and header.bit_depth > 8:
+        raise ValueError(
+            f"{pair.image_path} has {header.bit_depth} bits per channel, which JPEG cannot hold; convert with "
+            "--image_format=png, or make it 8-bit first"
+        )
     decoded = None
     if job.verify == "full" or job.image_format != header.format:
         decoded = images.decode_fully(image, pair.image_path)
@@ -228,7 +244,7 @@ def _fingerprint(job: Job) -> str:
             stat = os.stat(path) if path else None
             stats.append([path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] if stat else [])
     described = [
-        manifest.VERSION,
+        [manifest.VERSION, _program()],
         job.table.to_json(),
         [job.image_format, job.jpeg_quality, job.verify],
         [Image.__version__, features.version("jpg"), zlib.ZLIB_RUNTIME_VERSION, np.__version__],
@@ -236,6 +252,16 @@ def _fingerprint(job: Job) -> str:
         stats,
     ]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+
+
+@functools.cache
+def _program() -> str:
+    """sha256 of this package's source files: another version may write other bytes."""
+    digest = hashlib.sha256()
+    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        source = path.read_bytes()
+        digest.update(f"{path.name} {len(source)}\n".encode() + source)
+    return digest.hexdigest()
 
 
 def _finished(job: Job, path: str, fingerprint: str) -> dict | None:

@@ -1,27 +1,19 @@
 """Pairs of image and label files -> a folder of shards, in parallel, resumable, all or nothing.
 
-Everything is built in a hidden folder inside the target and moved into place at the end, the manifest last; a folder
-without manifest is no folder to any reader. Killed at any moment, the same call goes on where it stopped. The bytes
-depend on inputs and options, never on time, place or number of workers. Which files belong together is the caller's
-knowledge (tools/convert_*.py).
-
-    <records_dir>/.converting/train-00003-of-00010.tfrecord         a finished shard
-    <records_dir>/.converting/train-00003-of-00010.tfrecord.json    what it was made from (build.py)
-    <records_dir>/.converting/replaced.json                         while an old folder is being replaced: its manifest
+Everything is built in a hidden folder inside the target and moved into place at the end, the manifest last
+(staging.py); a folder without manifest is no folder to any reader. Killed at any moment, the same call goes on where it
+stopped. The bytes depend on inputs and options, never on time, place or number of workers. Which files belong together
+is the caller's knowledge (tools/convert_*.py).
 """
 
 import hashlib
 import os
 import pathlib
-import shutil
 
-from tfrecords import build, labels, manifest, runners, shards
+from tfrecords import build, labels, manifest, runners, staging
 from tfrecords.build import Derived, Pair
 
 __all__ = ["Derived", "Pair", "write"]
-
-_WORK = ".converting"
-_REPLACED = "replaced.json"
 
 
 def write(
@@ -89,14 +81,16 @@ def write(
         for name in sorted(splits)
     }
     run = runners.get(runner, num_workers, beam_options, progress)
+    digest = staging.manifest_digest(folder)
     old = None if overwrite else _existing(folder, table, image_format, quality)
     if old is not None:
+        digest = old.digest
         _check_same(old, plans, unannotated_ids or {}, run)
         plans = {name: jobs for name, jobs in plans.items() if name not in old.splits}
     if plans:
-        _build_and_move(folder, plans, old, table, image_format, quality, unannotated_ids or {}, run)
-    elif (folder / _WORK).exists():  # killed between the manifest and the clean-up
-        shutil.rmtree(folder / _WORK)
+        _build_and_move(folder, plans, old, digest, table, image_format, quality, unannotated_ids or {}, run)
+    else:
+        staging.remove_finished(folder)
     return manifest.info(folder)
 
 
@@ -133,7 +127,7 @@ def _jobs(folder, split, pairs, table, num_shards, **options) -> list[build.Job]
     cuts = [len(ordered) * index // count for index in range(count + 1)]
     return [
         build.Job(
-            work_dir=os.fspath(folder / _WORK),
+            work_dir=os.fspath(folder / staging.WORK),
             records_dir=os.fspath(folder),
             file=manifest.shard_name(split, index, count),
             pairs=tuple(ordered[cuts[index] : cuts[index + 1]]),
@@ -149,8 +143,8 @@ def _existing(folder, table, image_format, quality) -> manifest.Manifest | None:
     if not folder.exists():
         return None
     if not (folder / manifest.FILE).exists():
-        strangers = [entry.name for entry in folder.iterdir() if entry.name != _WORK]
-        if strangers and not (folder / _WORK).exists():
+        strangers = [entry.name for entry in folder.iterdir() if entry.name != staging.WORK]
+        if strangers and not (folder / staging.WORK).exists():
             raise ValueError(
                 f"{folder} holds {strangers[0]!r} but no {manifest.FILE}; give an empty or new folder, or --overwrite"
             )
@@ -193,40 +187,20 @@ def _check_same(old, plans, unannotated_ids, run) -> None:
             raise ValueError(f"{old.records_dir}: {job.file} is not what converting gives: {reason}; use --overwrite")
 
 
-def _build_and_move(folder, plans, old, table, image_format, quality, unannotated_ids, run) -> None:
-    work = folder / _WORK
-    new_folder = not folder.exists()
-    work.mkdir(parents=True, exist_ok=True)
-    with runners.lock(work):
-        jobs = [job for name in plans for job in plans[name]]
-        moving = False
-        try:
-            _drop_leftovers(folder, {job.file for job in jobs})
-            total = sum(len(job.pairs) for job in jobs)
-            results = run("convert", [(build.build, job) for job in jobs], total)
-            notes = dict(zip((job.file for job in jobs), results))
-            splits = list(old.splits.values()) if old is not None else []
-            for name, split_jobs in plans.items():
-                has_labels = split_jobs[0].pairs[0].label_path is not None
-                split_notes = [notes[job.file] for job in split_jobs]
-                splits.append(
-                    _split(name, split_notes, split_jobs[0].table, has_labels, tuple(unannotated_ids.get(name, ())))
-                )
-            new = work / manifest.FILE
-            shards.write_file(new, manifest.to_bytes(table, image_format, quality, splits))
-            moving = True
-            _move(folder, jobs, replace=old is None)
-            shutil.rmtree(work)
-        except runners.WorkerLostError:
-            raise
-        except (ValueError, OSError):
-            # Nothing half-written stays behind. Once shards are being moved, going on is the way: run again.
-            if not moving:
-                _drop_leftovers(folder, set())
-                shutil.rmtree(work)
-                if new_folder:
-                    folder.rmdir()
-            raise
+def _build_and_move(folder, plans, old, digest, table, image_format, quality, unannotated_ids, run) -> None:
+    jobs = [job for name in plans for job in plans[name]]
+    with staging.opened(folder, {job.file for job in jobs}, digest) as move:
+        total = sum(len(job.pairs) for job in jobs)
+        results = run("convert", [(build.build, job) for job in jobs], total)
+        notes = dict(zip((job.file for job in jobs), results))
+        splits = list(old.splits.values()) if old is not None else []
+        for name, split_jobs in plans.items():
+            has_labels = split_jobs[0].pairs[0].label_path is not None
+            split_notes = [notes[job.file] for job in split_jobs]
+            splits.append(
+                _split(name, split_notes, split_jobs[0].table, has_labels, tuple(unannotated_ids.get(name, ())))
+            )
+        move(manifest.to_bytes(table, image_format, quality, splits), replace=old is None)
 
 
 def _split(name, notes, table, has_labels, unannotated) -> manifest.Split:
@@ -237,43 +211,3 @@ def _split(name, notes, table, has_labels, unannotated) -> manifest.Split:
             pixels[int(number)] = pixels.get(int(number), 0) + count
     examples = sum(shard.examples for shard in found)
     return manifest.Split(name, examples, has_labels, unannotated, pixels, tuple(found), table)
-
-
-def _move(folder, jobs, replace) -> None:
-    """Moves finished shards into place and the manifest last. Each step can be repeated after a kill.
-
-    Adding splits leaves the old manifest, and so the old splits, valid until the new one takes its place. Replacing
-    takes the old manifest away first: between the two there is no valid folder, rather than one of mixed shards.
-    """
-    work, target, replaced = folder / _WORK, folder / manifest.FILE, folder / _WORK / _REPLACED
-    if replace and target.exists():
-        os.replace(target, replaced)
-    for job in jobs:
-        if (work / job.file).exists():
-            os.replace(work / job.file, folder / job.file)
-    if replace:
-        wanted = {job.file for job in jobs}
-        for entry in folder.iterdir():
-            if manifest.SHARD_NAME.fullmatch(entry.name) and entry.name not in wanted:
-                entry.unlink()
-    os.replace(work / manifest.FILE, target)
-    shards.sync_folder(folder)
-
-
-def _drop_leftovers(folder, wanted: set[str]) -> None:
-    """Removes what an interrupted run has left and this one does not go on with."""
-    work = folder / _WORK
-    listed = set()
-    if (folder / manifest.FILE).exists():
-        try:
-            listed = {s.file for split in manifest.info(folder).splits.values() for s in split.shards}
-        except ValueError:
-            listed = {entry.name for entry in folder.iterdir()}  # damaged, to be overwritten: leave it as it is
-    for entry in work.iterdir():
-        shard = entry.name.removesuffix(".json")
-        if manifest.SHARD_NAME.fullmatch(shard) and shard not in wanted:
-            entry.unlink()
-            if shard not in listed and (folder / shard).exists():  # already moved when the run was killed
-                (folder / shard).unlink()
-        elif entry.name.endswith(".tmp"):
-            entry.unlink()

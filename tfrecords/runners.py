@@ -18,11 +18,15 @@ from concurrent.futures import process
 
 import tqdm
 
-from tfrecords import build
+from tfrecords import build, manifest, shards
 
 
 class WorkerLostError(OSError):
     """A worker process ended by itself; what the others have finished is kept for the next run."""
+
+
+class LockedError(ValueError):
+    """Another process holds the folder."""
 
 
 def get(name: str, num_workers: int, beam_options: tuple[str, ...], progress: bool):
@@ -57,15 +61,18 @@ def get(name: str, num_workers: int, beam_options: tuple[str, ...], progress: bo
 
 @contextlib.contextmanager
 def lock(folder: str | os.PathLike):
-    """Holds the folder's lock; ValueError where another process holds it. The lock ends with its process."""
+    """Holds the folder's lock; LockedError where another process holds it. The lock ends with its process."""
+    message = f"{os.path.dirname(folder)}: another conversion is writing into it; wait"
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise ValueError(f"{os.path.dirname(folder)}: another conversion is writing into it; wait") from error
+                raise LockedError(message) from error
             # File systems without locks: go on without.
+        if not os.path.exists(folder) or not os.path.samestat(os.stat(folder), os.fstat(descriptor)):
+            raise LockedError(message)  # its last holder has removed it between the opening and the locking
         yield
     finally:
         os.close(descriptor)
@@ -137,6 +144,22 @@ def _call(place, function, *arguments):
 
 
 def read_note(job: build.Job) -> dict:
-    """The note that `build.build(job)` has left, for runners whose workers cannot return it."""
-    with open(build.note_path(os.path.join(job.work_dir, job.file)), "rb") as file:
-        return json.loads(file.read())
+    """The note that `build.build(job)` has left, for runners whose workers cannot return it.
+
+    Raises:
+        ValueError: the shard is not the one that the note describes, as where two workers were at it.
+        OSError: one of the two is missing.
+    """
+    path = os.path.join(job.work_dir, job.file)
+    with open(build.note_path(path), "rb") as file:
+        note = json.loads(file.read())
+    shard = manifest.shard_from_json(note["shard"])
+    if not os.path.exists(path):  # moved into place before the run was killed
+        path = os.path.join(job.records_dir, job.file)
+    found = (os.path.getsize(path), shards.file_sha256(path))
+    if found != (shard.bytes, shard.sha256):
+        raise ValueError(
+            f"{path} has {found[0]} bytes with SHA-256 {found[1][:12]}..., its worker wrote {shard.bytes} with "
+            f"{shard.sha256[:12]}...; run again"
+        )
+    return note

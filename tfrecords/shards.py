@@ -18,13 +18,15 @@ _FRAME_BYTES = 16  # of a record besides its payload
 class Writer:
     """Writes one shard: under a temporary name, which becomes `path` on a clean exit of the `with` block.
 
-    The file is on the disk (fsync) before it is renamed. After an exception the temporary file is gone.
+    Each writer has a temporary name of its own, so that two attempts at one shard (Beam may start a second beside the
+    first) do not write into one file. The file is on the disk (fsync) before it is renamed. After an exception the
+    temporary file is gone.
     After the block: `offsets` of the records, `bytes`, `sha256` in hexadecimal.
     """
 
     def __init__(self, path: str | os.PathLike):
         self._path = os.fspath(path)
-        self._temporary = self._path + ".tmp"
+        self._temporary = _temporary(self._path)
         self._hash = hashlib.sha256()
         self.offsets: list[int] = []
         self.bytes = 0
@@ -68,7 +70,7 @@ class Writer:
 
 def write_file(path: str | os.PathLike, data: bytes) -> None:
     """Writes a small file whole or not at all: temporary name, fsync, rename."""
-    temporary = os.fspath(path) + ".tmp"
+    temporary = _temporary(path)
     try:
         with open(temporary, "wb") as file:
             file.write(data)
@@ -146,6 +148,11 @@ def sync_folder(path: str | os.PathLike) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _temporary(path: str | os.PathLike) -> str:
+    """A name beside `path` that no other process or attempt uses."""
+    return f"{os.fspath(path)}.{os.urandom(8).hex()}.tmp"
 
 
 def _masked_crc(data: bytes) -> bytes:
