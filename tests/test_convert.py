@@ -728,6 +728,89 @@ def test_a_wrong_argument_ends_in_one_line(arguments, words, source, tmp_path):
     assert not (tmp_path / "records").exists()
 
 
+@pytest.mark.parametrize("tool, folder", [("convert_cityscapes", "cityscapes_dir"), ("convert_camvid", "camvid_dir")])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--bogus"], "Unknown command line flag 'bogus'"),
+        (["--num_workers=-1"], "num_workers=-1: -1 is not a non-negative integer"),
+        (["--image_format=webp"], "image_format=webp: value should be one of <png|jpeg>"),
+        (["--records_dir="], "--records_dir is missing or empty"),
+        (["--records_dir=", "--overwrite"], "--records_dir is missing or empty"),
+        (["--{folder}="], "--{folder} is missing or empty"),
+        (None, "--{folder} is missing or empty"),
+    ],
+)
+def test_a_wrong_flag_ends_in_one_line_and_nothing_else(arguments, words, tool, folder, tmp_path):
+    given = [f"--{folder}={tmp_path}", f"--records_dir={tmp_path}/records"] if arguments else []
+    done = _tool(tool, *given, *(argument.format(folder=folder) for argument in arguments or ()))
+    assert words.format(folder=folder) in _refused(done)
+    assert len(done.stderr.splitlines()) == 1 and not done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tool", ["convert_cityscapes", "convert_camvid"])
+def test_help_names_every_flag(tool):
+    done = _tool(tool, "--help")
+    assert "--records_dir" in done.stdout and "overwrite" in done.stdout
+
+
+UNREADABLE = {
+    "a city of images": ("convert_cityscapes", "leftImg8bit/train/aachen"),
+    "a city of labels": ("convert_cityscapes", "gtFine/train/bochum"),
+    "a split": ("convert_cityscapes", "leftImg8bit/train"),
+    "camvid's frames": ("convert_camvid", "train"),
+    "camvid's labels": ("convert_camvid", "trainannot"),
+    "another split of camvid": ("convert_camvid", "val"),
+}
+# Reading a folder fails as for a user without the right to; the tests may run as root, whom no mode stops.
+_REFUSING = """
+import os, runpy, sys
+refused, tool = sys.argv[1:3]
+real = os.scandir
+def scandir(path="."):
+    if os.path.realpath(path) == refused:
+        raise PermissionError(13, "Permission denied", os.fspath(path))
+    return real(path)
+os.scandir = scandir
+sys.path.insert(0, os.getcwd())
+sys.argv[:] = sys.argv[2:]
+runpy.run_path(tool, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_folder_that_cannot_be_read_is_no_empty_folder(name, tmp_path):
+    tool, folder = UNREADABLE[name]
+    source, records = tmp_path / "source", tmp_path / "records"
+    if tool == "convert_cityscapes":
+        tiny_folders.cityscapes(source, {"train": 3})
+        options = [f"--cityscapes_dir={source}", f"--records_dir={records}"]
+    else:
+        tiny_folders.camvid(source, {"train": _camvid_frames(2, "0001TP"), "val": _camvid_frames(2, "0006R0")})
+        options = [f"--camvid_dir={source}", f"--records_dir={records}", "--splits=train"]
+    refused = os.path.realpath(source / folder)
+    command = [sys.executable, "-c", _REFUSING, refused, f"tools/{tool}.py", *options, "--num_workers=1"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    line = _refused(done)
+    assert "Permission denied" in line and folder in line
+    assert not records.exists()
+
+
+@pytest.mark.parametrize("empty", ["val", "valannot", "both"])
+def test_an_empty_split_of_camvid_that_is_not_asked_for_is_passed_over(empty, tmp_path):
+    camvid = tmp_path / "camvid"
+    tiny_folders.camvid(camvid, {"train": _camvid_frames(12, "0001TP"), "val": _camvid_frames(2, "0006R0")})
+    for folder in ("val", "valannot"):
+        for path in (camvid / folder).iterdir() if empty in (folder, "both") else ():
+            path.unlink()
+    done = _tool("convert_camvid", f"--camvid_dir={camvid}", f"--records_dir={tmp_path}/records", "--splits=train")
+    assert done.returncode == 0, done.stderr
+    assert "0001TP: bonnet at" in done.stdout
+    done = _tool("convert_camvid", f"--camvid_dir={camvid}", f"--records_dir={tmp_path}/records")
+    assert "has no *.png" in _refused(done)
+
+
 def test_a_wrong_folder_ends_in_one_line(source, tmp_path):
     assert "has no folder leftImg8bit" in _refused(_cityscapes(source / "gtFine", tmp_path / "records"))
     done = _tool("convert_camvid", f"--camvid_dir={source}", f"--records_dir={tmp_path}/records")

@@ -225,6 +225,21 @@ def test_tensorflow_reads_an_encoded_label_map_alike():
     assert (decoded[..., 0].numpy() == label_map).all()
 
 
+def test_tensorflow_checks_the_crc_of_every_chunk_that_matters():
+    """What training relies on where it passes over the record's own CRC (FORMAT.md)."""
+    import tensorflow as tf
+
+    data = _encode(tiny_folders.image(0, 200, 300))
+    assert data.count(b"IDAT") > 1
+    position = 8
+    while position < len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        damaged = data[: end - 1] + bytes([data[end - 1] ^ 1]) + data[end:]
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            tf.io.decode_png(damaged, channels=3)
+        position = end
+
+
 def test_a_palette_is_read_as_indices_not_as_colours():
     label_map = tiny_folders.label_map(4, ids=range(8))
     picture = Image.fromarray(label_map, "P")

@@ -81,6 +81,22 @@ def test_an_image_that_cannot_be_drawn_ends_in_one_line_that_names_it(records, t
     assert not (tmp_path / "sheet.png").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--bogus"], "Unknown command line flag 'bogus'"),
+        (["--num_workers=-1"], "num_workers=-1: -1 is not a non-negative integer"),
+        ([], "--records_dir is missing or empty"),
+        (["--records_dir="], "--records_dir is missing or empty"),
+    ],
+)
+def test_a_wrong_flag_ends_in_one_line_and_nothing_else(arguments, words):
+    done = _tool(*arguments)
+    assert done.returncode == 1 and not done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and words in line
+
+
 def test_what_cannot_be_read_ends_in_one_line(tmp_path):
     done = _tool(f"--records_dir={tmp_path}", "--verify")
     assert done.returncode == 1

@@ -9,6 +9,7 @@ sequence's frames (over all splits that D has) become id 12 there, "bonnet", of 
 """
 
 import collections
+import os
 import pathlib
 import re
 import sys
@@ -20,8 +21,8 @@ import tfrecords
 from tfrecords import images, labels
 from tfrecords.convert import Derived
 
-_CAMVID_DIR = flags.DEFINE_string("camvid_dir", None, "Folder with train/, trainannot/, ...", required=True)
-_RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder to write.", required=True)
+_CAMVID_DIR = flags.DEFINE_string("camvid_dir", None, "Folder with train/, trainannot/, ...")
+_RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder to write.")
 _SPLITS = flags.DEFINE_list("splits", [], "Splits to convert; default: those of train, val, test that are there.")
 _KEEP_PUBLISHED_IDS = flags.DEFINE_bool("keep_published_ids", False, "Do not derive id 12 (bonnet).")
 _NUM_SHARDS = flags.DEFINE_integer("num_shards", 4, "Files per split; the unit of parallel work.", lower_bound=1)
@@ -40,18 +41,25 @@ _BONNET_MIN_FRAMES = 10  # fewer frames cannot tell what stands still from what 
 def main(argv):
     if len(argv) > 1:
         sys.exit(f"error: unexpected argument {argv[1]!r}; options are --name=value (see --help)")
+    for flag in ("camvid_dir", "records_dir"):
+        if not flags.FLAGS[flag].value:  # "" would mean the current folder
+            sys.exit(f"error: --{flag} is missing or empty; see tools/convert_camvid.py --help")
     try:
         root = pathlib.Path(_CAMVID_DIR.value)
         present = [name for name in _SPLIT_NAMES if (root / name).is_dir()]
         if not present:
             raise FileNotFoundError(f"{root} has none of the folders train, val, test; expected CamVid (see --help)")
         splits = _SPLITS.value or present
-        pairs = {name: _pairs(root, name) for name in dict.fromkeys([*splits, *present])}
-        derived = None if _KEEP_PUBLISHED_IDS.value else _find_bonnets([p for ps in pairs.values() for p in ps])
+        pairs = {name: _pairs(root, name) for name in splits}
+        derived = None
+        if not _KEEP_PUBLISHED_IDS.value:
+            # The frames of splits that are not asked for tell, too, where a bonnet is, as far as they are there.
+            others = [name for name in present if name not in splits and all(_files(root, name))]
+            derived = _find_bonnets([pair for name in [*pairs, *others] for pair in _pairs(root, name)])
         manifest = tfrecords.write(
             _RECORDS_DIR.value,
             labels.CAMVID,
-            {name: pairs[name] for name in splits},
+            pairs,
             image_format=_IMAGE_FORMAT.value,
             jpeg_quality=_JPEG_QUALITY.value,
             num_shards=_NUM_SHARDS.value,
@@ -75,12 +83,10 @@ def _pairs(root: pathlib.Path, split: str) -> list[tfrecords.Pair]:
     """Images of a split with their label files; ValueError where one is without the other."""
     if split not in _SPLIT_NAMES:
         raise ValueError(f"unknown split {split!r}; expected some of {', '.join(_SPLIT_NAMES)}")
-    found = []
-    for folder in (root / split, root / f"{split}annot"):
-        found.append({path.stem: path for path in sorted(folder.glob("*.png"))})
-        if not found[-1]:
+    frames, annotations = _files(root, split)
+    for folder, found in ((root / split, frames), (root / f"{split}annot", annotations)):
+        if not found:
             raise FileNotFoundError(f"{folder} has no *.png; expected CamVid's frames (see --help)")
-    frames, annotations = found
     for image_id in sorted(frames.keys() ^ annotations.keys()):
         if image_id in frames:
             raise ValueError(f"{frames[image_id]} has no label file {root / f'{split}annot' / image_id}.png")
@@ -89,6 +95,17 @@ def _pairs(root: pathlib.Path, split: str) -> list[tfrecords.Pair]:
         tfrecords.Pair(image_id, str(path), str(annotations[image_id]), _sequence(image_id))
         for image_id, path in frames.items()
     ]
+
+
+def _files(root: pathlib.Path, split: str) -> tuple[dict[str, pathlib.Path], dict[str, pathlib.Path]]:
+    """Frames and label maps of a split, by id; OSError where a folder cannot be read (pathlib's glob finds nothing)."""
+    found = {}, {}
+    for folder, paths in zip((root / split, root / f"{split}annot"), found):
+        if folder.is_dir():
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if entry.name.endswith(".png"))
+            paths.update((name.removesuffix(".png"), folder / name) for name in names)
+    return found
 
 
 def _sequence(image_id: str) -> str:
@@ -114,5 +131,13 @@ def _find_bonnets(pairs: list[tfrecords.Pair]) -> Derived:
     return Derived(_VOID, _BONNET, {name: mask for name, mask in masks.items() if mask.any()})
 
 
+def parse(argv):
+    """Flags, with one line instead of a usage message for a wrong one."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(f"error: {' '.join(str(error).split())}; see tools/convert_camvid.py --help")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse)

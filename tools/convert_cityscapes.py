@@ -14,6 +14,7 @@ val_coarse (coarse labels, in which id 0 means that nobody looked). Killed or st
 finished folder it checks, adds splits, or refuses. tfrecords/FORMAT.md says what is written.
 """
 
+import os
 import pathlib
 import sys
 
@@ -22,8 +23,8 @@ from absl import app, flags
 import tfrecords
 from tfrecords import labels
 
-_CITYSCAPES_DIR = flags.DEFINE_string("cityscapes_dir", None, "Folder with leftImg8bit/ and gtFine/.", required=True)
-_RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder to write.", required=True)
+_CITYSCAPES_DIR = flags.DEFINE_string("cityscapes_dir", None, "Folder with leftImg8bit/ and gtFine/.")
+_RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder to write.")
 _SPLITS = flags.DEFINE_list("splits", [], "Splits to convert; default: those of train, val, test that are there.")
 _NUM_SHARDS = flags.DEFINE_integer("num_shards", 10, "Files per split; the unit of parallel work.", lower_bound=1)
 _NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes; 0 = one per core.", lower_bound=0)
@@ -51,6 +52,9 @@ _DEFAULT_SPLITS = ("train", "val", "test")
 def main(argv):
     if len(argv) > 1:
         sys.exit(f"error: unexpected argument {argv[1]!r}; options are --name=value (see --help)")
+    for flag in ("cityscapes_dir", "records_dir"):
+        if not flags.FLAGS[flag].value:  # "" would mean the current folder
+            sys.exit(f"error: --{flag} is missing or empty; see tools/convert_cityscapes.py --help")
     try:
         root = pathlib.Path(_CITYSCAPES_DIR.value)
         if not (root / "leftImg8bit").is_dir():
@@ -106,15 +110,32 @@ def _find(folder: pathlib.Path, suffix: str) -> dict[str, pathlib.Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder; expected <city>/*{suffix} in it (see --help)")
     found = {}
-    for path in sorted(folder.glob(f"*/*{suffix}")):
-        image_id = path.name.removesuffix(suffix)
-        if image_id in found:
-            raise ValueError(f"{path} and {found[image_id]} have the same id; remove one")
-        found[image_id] = path
+    for city in _entries(folder):
+        for entry in _entries(city) if city.is_dir() else ():
+            if not entry.name.endswith(suffix):
+                continue
+            image_id, path = entry.name.removesuffix(suffix), pathlib.Path(entry)
+            if image_id in found:
+                raise ValueError(f"{path} and {found[image_id]} have the same id; remove one")
+            found[image_id] = path
     if not found:
         raise FileNotFoundError(f"{folder} has no <city>/*{suffix}; expected Cityscapes' layout (see --help)")
     return found
 
 
+def _entries(folder) -> list[os.DirEntry]:
+    """What is in a folder, by name; OSError where it cannot be read (pathlib's glob would find nothing in it)."""
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def parse(argv):
+    """Flags, with one line instead of a usage message for a wrong one."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(f"error: {' '.join(str(error).split())}; see tools/convert_cityscapes.py --help")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse)

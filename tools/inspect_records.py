@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 import tfrecords
 from tfrecords import check, images
 
-_RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder of records.", required=True)
+_RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder of records.")
 _VERIFY = flags.DEFINE_bool("verify", False, "Read and check every byte.")
 _NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes of --verify; 0 = one per core.", lower_bound=0)
 _CONTACT_SHEET = flags.DEFINE_string("contact_sheet", "", "PNG to write.")
@@ -35,6 +35,8 @@ _TILE_WIDTH, _TEXT_HEIGHT, _COLUMNS = 320, 14, 3
 def main(argv):
     if len(argv) > 1:
         sys.exit(f"error: unexpected argument {argv[1]!r}; options are --name=value (see --help)")
+    if not _RECORDS_DIR.value:  # "" would mean the current folder
+        sys.exit("error: --records_dir is missing or empty; see tools/inspect_records.py --help")
     try:
         manifest = tfrecords.info(_RECORDS_DIR.value)
         print(describe(manifest))
@@ -133,5 +135,13 @@ def _ids_of(split, kinds):
     return tuple(label.id for label in split.table.void_labels if label.kind in kinds)
 
 
+def parse(argv):
+    """Flags, with one line instead of a usage message for a wrong one."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(f"error: {' '.join(str(error).split())}; see tools/inspect_records.py --help")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse)
