@@ -5,10 +5,9 @@ half file; every array carries a CRC, so damage is seen on reading. One process 
 is what several workers with one workdir need (tf.train.CheckpointManager wants each worker to write).
 """
 
+import io
 import os
 import re
-import zipfile
-import zlib
 
 import numpy as np
 from absl import logging
@@ -17,13 +16,13 @@ _NAME = re.compile(r"step-(\d{8})\.npz")
 
 
 def save(folder, step, arrays, keep=2):
-    """Writes `step-<step>.npz` and removes all but the newest `keep`.
+    """Writes `step-<step>.npz` and removes others, oldest first, until `keep` are left.
 
     Args:
       folder: str; created if missing.
       step: int, the number of finished steps.
       arrays: {name: array}.
-      keep: how many checkpoints stay, at least 1.
+      keep: how many checkpoints stay, at least 1: this one, and the newest of the others.
     """
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"step-{step:08d}.npz")
@@ -33,7 +32,8 @@ def save(folder, step, arrays, keep=2):
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-    for old in steps(folder)[: -max(keep, 1)]:
+    others = [other for other in steps(folder) if other != step]
+    for old in others[: max(len(others) - (keep - 1), 0)]:
         os.remove(os.path.join(folder, f"step-{old:08d}.npz"))
     for name in os.listdir(folder):
         if name.endswith(".tmp"):
@@ -47,19 +47,54 @@ def steps(folder):
     return sorted(int(match[1]) for name in os.listdir(folder) if (match := _NAME.fullmatch(name)))
 
 
-def load_newest(folder):
-    """(step, {name: array}) of the newest checkpoint that can be read, (0, None) if there is none.
+def load_newest(folder, names=None, set_aside=False):
+    """(step, {name: array}) of the newest checkpoint that is whole, (0, None) if there is none at all.
 
-    A damaged one is reported and the one before is used.
+    Args:
+      folder: str.
+      names: the arrays that a checkpoint must have, no more and no fewer; None = any.
+      set_aside: whether newer ones that are damaged are renamed to *.damaged, which `steps` does not count.
+
+    Raises:
+      ValueError: if there are checkpoints and none of them is whole.
+      OSError: if the storage fails or refuses; that is no damage, and the next attempt may find them whole.
     """
+    damaged = {}
     for step in reversed(steps(folder)):
         path = os.path.join(folder, f"step-{step:08d}.npz")
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                return step, {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            logging.warning("%s is damaged (%s); the checkpoint before it is used.", path, error)
+            arrays = _read(path, names)
+        except FileNotFoundError:  # set aside meanwhile, by the process that writes
+            continue
+        except ValueError as error:
+            damaged[path] = str(error)
+            continue
+        for other, reason in damaged.items():
+            if set_aside:
+                os.replace(other, f"{other}.damaged")
+            logging.warning("%s is damaged (%s); going on from step %d.", other, reason, step)
+        return step, arrays
+    if damaged:
+        path, reason = next(iter(damaged.items()))
+        raise ValueError(
+            f"{folder}: none of {len(damaged)} checkpoints can be used ({os.path.basename(path)}: {reason}); remove "
+            "them to start from step 0, or give another --workdir."
+        )
     return 0, None
+
+
+def _read(path, names):
+    """{name: array} of a checkpoint; ValueError where its bytes are not those of a whole one."""
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # from bytes in memory: whatever zipfile, zlib and NumPy trip over is damage
+        raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from None
+    if names is not None and arrays.keys() != set(names):
+        raise ValueError("it has other arrays than this run; damaged, or of another version of kseg")
+    return arrays
 
 
 class RunState:
@@ -91,13 +126,14 @@ class RunState:
         arrays["best"] = np.array([self.best, self.stale], np.float64)
         save(self._folder, step, arrays, keep)
 
-    def restore(self):
-        """(step, losses) of the newest readable checkpoint, its variables assigned; (0, []) if there is none."""
-        step, arrays = load_newest(self._folder)
+    def restore(self, set_aside=False):
+        """(step, losses) of the newest whole checkpoint, its variables assigned; (0, []) if there is none at all.
+
+        Arguments and exceptions are those of `load_newest`.
+        """
+        step, arrays = load_newest(self._folder, [*self._variables, "losses", "best"], set_aside)
         if arrays is None:
             return 0, []
-        if arrays.keys() - {"losses", "best"} != self._variables.keys():
-            raise ValueError(f"{self._folder} holds checkpoints of another version of kseg; give another --workdir.")
         for name, variable in self._variables.items():
             variable.assign(arrays[name])
         self.best, self.stale = float(arrays["best"][0]), int(arrays["best"][1])

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 import tfrecords
-from kseg import distribution, input_pipeline, optimizers, pictures, treatments, unet
+from kseg import checks, distribution, input_pipeline, optimizers, pictures, treatments, unet
 
 
 def dry_run(config, folder):
@@ -25,6 +25,7 @@ def dry_run(config, folder):
     manifest = tfrecords.info(config.data.records_dir)
     table = input_pipeline.label_table(config, manifest)
     strategy = distribution.make_strategy(config)
+    checks.check(config, manifest, strategy, folder)
     treatment = treatments.get(config.treatment, table.num_classes, config.loss)
     model = unet.build(
         config.model, treatment.num_outputs, config.train.precision, config.train.seed, treatment.detached_outputs

@@ -17,6 +17,7 @@ from absl import logging
 import tfrecords
 from kseg import (
     checkpoints,
+    checks,
     distribution,
     evaluate,
     input_pipeline,
@@ -58,17 +59,17 @@ def train_and_evaluate(config, folder, callbacks=(), progress=True):
 
 
 def _train_and_evaluate(config, folder, callbacks, progress, strategy):
-    # ---- Determinism -------------------------------------------------------------------------------------------------
+    # ---- Data --------------------------------------------------------------------------------------------------------
     chief = distribution.is_chief(strategy)
+    manifest = tfrecords.info(config.data.records_dir)
+    table = input_pipeline.label_table(config, manifest)
+    checks.check(config, manifest, strategy, folder)
+    _, calibration = input_pipeline.split_calibration(config, manifest)
+
+    # ---- Determinism -------------------------------------------------------------------------------------------------
     keras.utils.set_random_seed(config.train.seed)
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
-
-    # ---- Data --------------------------------------------------------------------------------------------------------
-    manifest = tfrecords.info(config.data.records_dir)
-    table = input_pipeline.label_table(config, manifest)
-    _check(config, manifest, strategy)
-    _, calibration = input_pipeline.split_calibration(config, manifest)
 
     # ---- Model, loss, optimizer --------------------------------------------------------------------------------------
     treatment = treatments.get(config.treatment, table.num_classes, config.loss, class_weights(config, manifest, table))
@@ -89,7 +90,7 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
     # ---- Resume ------------------------------------------------------------------------------------------------------
     workdir.open_run(folder, config, manifest, table, write=chief)
     state = checkpoints.RunState(os.path.join(folder, "checkpoints"), model, optimizer, ema)
-    step, losses_so_far = state.restore()
+    step, losses_so_far = state.restore(set_aside=chief)
     distribution.check_same_step(strategy, step, folder)
     if step:
         logging.info("resuming %s at step %d of %d", folder, step, config.train.total_steps)
@@ -183,8 +184,6 @@ def class_weights(config, manifest, table):
     kind = config.loss.class_weights
     if kind == "none":
         return None
-    if kind not in ("inverse_sqrt", "median_frequency"):
-        raise ValueError(f"config.loss.class_weights={kind!r}: expected none, inverse_sqrt or median_frequency.")
     counted = manifest.splits[config.data.train_split].id_pixels
     pixels = np.array([sum(counted.get(i, 0) for i in ids) for ids in table.class_ids], np.float64)
     share = pixels / max(pixels.sum(), 1)
@@ -192,33 +191,6 @@ def class_weights(config, manifest, table):
     weights = np.zeros_like(share)
     weights[present] = share[present] ** -0.5 if kind == "inverse_sqrt" else np.median(share[present]) / share[present]
     return weights / max((weights * share).sum(), 1e-12)
-
-
-def _check(config, manifest, strategy):
-    split = config.data.train_split
-    if split not in manifest.splits:
-        known = ", ".join(manifest.splits)
-        raise ValueError(
-            f"{manifest.records_dir} has no split {split!r} (it has {known}); set config.data.train_split."
-        )
-    if not manifest.splits[split].has_labels:
-        raise ValueError(f"split {split!r} of {manifest.records_dir} has no labels; train on another one.")
-    replicas = strategy.num_replicas_in_sync * config.train.accumulation_steps
-    if config.train.batch_size < 1 or config.train.batch_size % replicas:
-        raise ValueError(
-            f"config.train.batch_size={config.train.batch_size}: expected a multiple of {replicas} "
-            f"({strategy.num_replicas_in_sync} replicas x {config.train.accumulation_steps} accumulation steps)."
-        )
-    for key in ("total_steps", "checkpoint_every_steps", "accumulation_steps"):
-        if config.train[key] < 1:
-            raise ValueError(f"config.train.{key}={config.train[key]}: expected at least 1.")
-    if config.log.every_steps < 1:
-        raise ValueError(f"config.log.every_steps={config.log.every_steps}: expected at least 1.")
-    if config.train.accumulation_steps > 1 and config.model.norm == "batch":
-        logging.warning(
-            "accumulation with batch norm: statistics are of each part of the batch, so the step is not exactly that "
-            "of the whole batch; config.model.norm=group makes it so."
-        )
 
 
 def _distributed_batches(strategy, config, manifest, encoding, start_step):

@@ -16,10 +16,14 @@ from kseg import config as default_config
 CHANGEABLE = ("data.records_dir", "data.num_parallel_calls", "data.cache", "log.", "train.distribution")
 CHANGEABLE += ("train.num_virtual_devices", "train.checkpoint_every_steps", "train.keep_checkpoints")
 CHANGEABLE += ("treatment.abstain", "eval.batch_size")
+# Where the first step's weights come from: what is resumed has its own.
+CHANGEABLE += ("model.init_from", "model.encoder_weights")
 
 
 def open_run(workdir, config, manifest, table, write=True):
     """Makes the workdir a run of this configuration, or makes sure that it already is one.
+
+    While it holds no checkpoint and no model, nothing is lost by other settings: they take the place of those before.
 
     Args:
       workdir: str; created if missing.
@@ -37,8 +41,8 @@ def open_run(workdir, config, manifest, table, write=True):
         "dataset": {"digest": manifest.digest, "table": table.to_json()},
         "config": json.loads(config.to_json()),
     }
-    if os.path.exists(path):
-        theirs = read_json(path)
+    if _has_weights(workdir) and os.path.exists(path):
+        theirs = _read_run(path, "config", "dataset")
         before, now = flatten(theirs["config"]), flatten(ours["config"])
         differ = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
         differ = [key for key in differ if not key.startswith(CHANGEABLE)]
@@ -46,7 +50,7 @@ def open_run(workdir, config, manifest, table, write=True):
             listed = ", ".join(f"{key} ({before.get(key)!r} there, {now.get(key)!r} here)" for key in differ[:6])
             more = f" and {len(differ) - 6} more" if len(differ) > 6 else ""
             raise ValueError(f"{workdir} is a run with other settings: {listed}{more}; give another --workdir.")
-        if theirs["dataset"]["digest"] != ours["dataset"]["digest"]:
+        if theirs["dataset"].get("digest") != ours["dataset"]["digest"]:
             raise ValueError(
                 f"{workdir} was trained on other records than {manifest.records_dir} (dataset.json differs); "
                 "give the same records or another --workdir."
@@ -65,7 +69,7 @@ def read_config(workdir):
     path = os.path.join(workdir, "config.json")
     if not os.path.exists(path):
         raise ValueError(f"{workdir} holds no run (no config.json); give the --workdir of a finished tools/train.py.")
-    stored = read_json(path)
+    stored = _read_run(path, "config")
     config = default_config.default()
     for key, value in flatten(stored["config"]).items():
         set_key(config, key, value)
@@ -124,9 +128,9 @@ class MetricsLog:
     def __init__(self, path, step):
         kept = []
         if os.path.exists(path):
-            with open(path) as file:
+            with open(path, errors="replace") as file:
                 for line in file:
-                    if not line.endswith("\n") or json.loads(line)["step"] > step:
+                    if not line.endswith("\n") or _step_of(path, len(kept) + 1, line) > step:
                         break
                     kept.append(line)
         temporary = f"{path}.tmp"
@@ -144,5 +148,33 @@ class MetricsLog:
         self._file.write(json.dumps({"step": step, **clean}) + "\n")
         self._file.flush()
 
+    def sync(self):
+        """Returns when everything written is on the disk: the lines before a checkpoint must not be lost after it."""
+        os.fsync(self._file.fileno())
+
     def close(self):
         self._file.close()
+
+
+def _has_weights(workdir):
+    """Whether a checkpoint or a model is there, so that something was trained with what config.json says."""
+    checkpoints = os.path.join(workdir, "checkpoints")
+    kept = [(checkpoints, ".npz"), (workdir, ".keras")]
+    return any(name.endswith(ending) for folder, ending in kept if os.path.isdir(folder) for name in os.listdir(folder))
+
+
+def _read_run(path, *keys):
+    stored = read_json(path)
+    for key in keys:
+        if not isinstance(stored, dict) or not isinstance(stored.get(key), dict):
+            raise ValueError(f'{path} has no "{key}" of a run; it is damaged or not one of ours.')
+    return stored
+
+
+def _step_of(path, number, line):
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{path}, line {number}, is damaged (expected a JSON object with a step); take that line out to go on."
+        ) from None

@@ -18,7 +18,7 @@ ORDER = [
     "signatures folding",
     "guards",
     "train dry_run",
-    "training_log distribution checkpoints remat",
+    "training_log distribution checkpoints checks remat",
     "evaluate",
     "scorecard replicas",
     "tally pictures",
