@@ -40,10 +40,18 @@ class CompiledSums(GlobalSumLoss):
     @tf.autograph.experimental.do_not_convert
     def sums(self, y_true, y_pred, sample_weight=None):
         labels, predictions = _as_labels(y_true, y_pred), tf.convert_to_tensor(y_pred)
+        known = []
         for loss, span in self.parts():
-            labels = loss.checked(labels, width(span, predictions.shape[-1]))
+            labels, all_known = loss.checked(labels, width(span, predictions.shape[-1]))
+            known.append(all_known)
         if sample_weight is not None:
             sample_weight = _as_pixel_factor(sample_weight)
+        sums = self._compute_sums(labels, predictions, sample_weight)
+        if tf.executing_eagerly():
+            return sums
+        return tf.where(tf.reduce_all(tf.stack(known)), sums, tf.constant(float("nan"), sums.dtype))
+
+    def _compute_sums(self, labels, predictions, sample_weight):
         if not self._compiles(predictions.shape):
             return self._sums(labels, predictions, sample_weight)
         if self._compiled is None:
@@ -161,7 +169,7 @@ class LabelMapLoss(CompiledSums):
         return tf.where(weights > 0, weights * tf.cast(sample_weight, dtype), weights)
 
     def checked(self, labels, channels: int):
-        """`labels`, refused if one of them means nothing to this loss."""
+        """(`labels`, whether each means something to this loss); refused if not, where errors are possible."""
         known = (labels >= 0) & (labels < channels + self.zero_target)
         for special in (self.ignore_class, self.void_class):
             if special is not None:
@@ -170,13 +178,14 @@ class LabelMapLoss(CompiledSums):
             f"{self.name}: y_true has a label that is none of the {channels} channels, nor ignore_class="
             f"{self.ignore_class}, nor void_class={self.void_class}; map it to one of them."
         )
+        all_known = tf.reduce_all(known)
         if tf.executing_eagerly():
-            if not tf.reduce_all(known):
+            if not all_known:
                 raise ValueError(message)
-            return labels
-        check = tf.debugging.Assert(tf.reduce_all(known), [message, tf.boolean_mask(labels, ~known)[:3]])
+            return labels, all_known
+        check = tf.debugging.Assert(all_known, [message, tf.boolean_mask(labels, ~known)[:3]])
         with tf.control_dependencies([check] if check is not None else []):
-            return tf.identity(labels)
+            return tf.identity(labels), all_known
 
 
 def sums_of_parts(parts, labels, predictions, sample_weight, keep=pixel_losses.compute) -> list:
@@ -265,6 +274,9 @@ def _as_labels(y_true, y_pred):
 def _as_pixel_factor(sample_weight):
     """sample_weight [N], [N, H, W] or [N, H, W, 1], so that it broadcasts over [N, H, W]."""
     sample_weight = tf.convert_to_tensor(sample_weight)
+    if sample_weight.shape.rank is None:  # Keras traces a function anew with any shape when it has seen two
+        factor = tf.reshape(sample_weight, tf.concat([tf.shape(sample_weight), [1, 1]], 0)[:3])
+        return tf.ensure_shape(factor, [None, None, None])
     if sample_weight.shape.rank == 4:
         return tf.squeeze(sample_weight, -1)
     return sample_weight[:, None, None] if sample_weight.shape.rank == 1 else sample_weight

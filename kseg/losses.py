@@ -13,9 +13,14 @@ table. In common (symbols as in kseg/pixel_losses.py):
   too: losses are *weighted means*, so equal weights change nothing.
 * `from_logits`: False where y_pred are probabilities.
 * `jit_compile`: see kseg/label_map_loss.py.
-* A label that is neither a channel nor one of those is refused.
+* A label that is neither a channel nor one of those is refused; where XLA compiles the caller's whole step, and
+  allows no error, it makes the loss NaN.
 * A batch without weight has loss 0 and gradient 0.
 * sample_weight ([N] or [N, H, W]) multiplies the pixels' weights.
+* ValueError, in one line: an argument out of its range (when the loss is made); shapes that do not fit, labels that
+  mean nothing (when it is called).
+
+Each class has a function beside it, `dice(y_true, y_pred, **options)` for `Dice(**options)(y_true, y_pred)`.
 
 The value is that of the global batch (kseg/global_sums.py). What is not here: regularisation, and label encodings
 (kseg/treatments.py).
@@ -39,6 +44,12 @@ __all__ = [
     "WeightedSum",
     "accumulated_gradients",
     "all_reduce_sum",
+    "dice",
+    "entropic",
+    "inverted_dice",
+    "masked_sparse_categorical_crossentropy",
+    "one_vs_all_binary_crossentropy",
+    "void_binary_crossentropy",
 ]
 
 _serializable = keras.saving.register_keras_serializable("kseg")
@@ -151,6 +162,7 @@ class OneVsAllBinaryCrossentropy(_PixelMean):
 
     l = sum_c (1 - q_c)^gamma [softplus(z_c) - t_c z_c], t the smoothed target, q_c the probability given to what is
     true of channel c. The label C on C channels, and a void_class that is no channel, are the zero target.
+    Source: Rifkin and Klautau 2004, "In Defense of One-Vs-All Classification"; Lin et al. 2017, eq. 4.
     """
 
     zero_target = True
@@ -181,7 +193,10 @@ class OneVsAllBinaryCrossentropy(_PixelMean):
 class VoidBinaryCrossentropy(OneVsAllBinaryCrossentropy):
     """Binary cross entropy of one logit that says "this pixel is void": target 1 where y is void_class, else 0.
 
-    y_pred: [N, H, W, 1]. Every label is allowed. Label smoothing is towards 1/2.
+    l = (1 - q)^gamma [softplus(z) - t z], t the target (smoothed towards 1/2), q the probability given to the truth;
+    mean over the pixels that count, in nats. y_pred: [N, H, W, 1]. Every label is allowed.
+    Source: as OneVsAllBinaryCrossentropy, of one channel; a head of its own as in Bevandic et al. 2019,
+    "Simultaneous Semantic Segmentation and Outlier Detection".
     """
 
     def __init__(self, void_class, **common):
@@ -192,7 +207,7 @@ class VoidBinaryCrossentropy(OneVsAllBinaryCrossentropy):
     def checked(self, labels, channels):
         if channels != 1:
             raise ValueError(f"{self.name}: y_pred must have 1 channel (is it void?); got {channels}.")
-        return labels
+        return labels, True
 
     def wanted(self):
         return ()
@@ -221,6 +236,7 @@ class Dice(LabelMapLoss):
         alpha, beta: weights of a class's false positives and false negatives, >= 0.
         smooth: s, in pixels.
         per_image: True: the mean of each image's Dice loss, over the images with any pixel that counts.
+        ignore_class, from_logits, class_weights, void_class, void_weight, jit_compile: as for every loss, see above.
     Source: Milletari et al. 2016, "V-Net"; Salehi et al. 2017, "Tversky loss function for image segmentation".
     """
 
@@ -275,7 +291,8 @@ class Dice(LabelMapLoss):
         """The loss [...] from soft counts [..., 3, C]."""
         true, false_positive, false_negative = tf.unstack(counts, axis=-2)
         distance = pixel_losses.dice_distance(true, false_positive, false_negative, self.alpha, self.beta, self.smooth)
-        present = true + false_negative > 0
+        truth = true + false_negative
+        present = (truth > 0) | tf.math.is_nan(truth)
         return tf.reduce_mean(tf.where(present, distance, tf.zeros_like(distance)), -1)
 
     def value(self, sums):
@@ -363,6 +380,44 @@ class WeightedSum(CompiledSums):
 
     def value(self, sums):
         return tf.add_n([weight * value for (_, weight, _), value in zip(self._parts, self.values(sums))])
+
+
+# ---- The same as plain functions -------------------------------------------------------------------------------------
+
+
+def masked_sparse_categorical_crossentropy(y_true, y_pred, sample_weight=None, **options):
+    """MaskedSparseCategoricalCrossentropy(**options) of one batch, a scalar in nats."""
+    return _call(MaskedSparseCategoricalCrossentropy, y_true, y_pred, sample_weight, options)
+
+
+def entropic(y_true, y_pred, sample_weight=None, **options):
+    """Entropic(**options) of one batch, a scalar in nats."""
+    return _call(Entropic, y_true, y_pred, sample_weight, options)
+
+
+def one_vs_all_binary_crossentropy(y_true, y_pred, sample_weight=None, **options):
+    """OneVsAllBinaryCrossentropy(**options) of one batch, a scalar in nats."""
+    return _call(OneVsAllBinaryCrossentropy, y_true, y_pred, sample_weight, options)
+
+
+def void_binary_crossentropy(y_true, y_pred, void_class, sample_weight=None, **options):
+    """VoidBinaryCrossentropy(void_class, **options) of one batch, a scalar in nats."""
+    return _call(VoidBinaryCrossentropy, y_true, y_pred, sample_weight, {"void_class": void_class, **options})
+
+
+def dice(y_true, y_pred, sample_weight=None, **options):
+    """Dice(**options) of one batch, a scalar in [0, 1)."""
+    return _call(Dice, y_true, y_pred, sample_weight, options)
+
+
+def inverted_dice(y_true, y_pred, sample_weight=None, **options):
+    """InvertedDice(**options) of one batch, a scalar in [0, 1)."""
+    return _call(InvertedDice, y_true, y_pred, sample_weight, options)
+
+
+def _call(loss, y_true, y_pred, sample_weight, options):
+    # A function that XLA compiled would be thrown away with the loss.
+    return loss(**{"jit_compile": False, **options})(y_true, y_pred, sample_weight)
 
 
 def _softmax_terms_of_probabilities(labels, probabilities, weights, wanted, keep=pixel_losses.compute):

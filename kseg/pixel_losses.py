@@ -5,8 +5,8 @@ does not count, and callers multiply. `softmax_terms` and `sigmoid_terms` give e
 logits in one go, with closed-form gradients. They keep nothing of the logits' size for the backward pass but the logits
 themselves (autodiff of the same formulas keeps four such tensors), and store no one-hot tensor once XLA has fused the
 comparison; compiled, the forward pass works in strips (`compute` says how that is told). Pixels of weight 0 are masked
-where it costs nothing: after the exponential, by a comparison that NaN fails, because 0 * NaN is NaN and a mask on the
-logits keeps XLA from vectorising the exponential.
+by that weight after the exponential: 0 * NaN is NaN, and a mask on the logits keeps XLA from vectorising it. A NaN
+where a pixel counts stays one, in value and gradient: training must see it.
 
 Symbols: N images, H x W pixels, C channels, y label, z logit, p probability, w weight; natural logarithms (nats).
 """
@@ -75,9 +75,9 @@ def softmax_terms(labels, logits, weights, wanted, keep=compute) -> dict:
             own_logit = tf.gather(z, tf.clip_by_value(labels, 0, z.shape[-1] - 1), batch_dims=3)
             exponentials = _exponentials_of_others(z, labels, weights, top)
             rest = tf.reduce_sum(exponentials, -1)
-            total = rest + _only(tf.exp(own_logit - top), _is_channel(labels, z))
+            total = rest + _only(tf.exp(own_logit - top), _is_channel(labels, z) & (weights > 0))
             # Where y is the likeliest class, total is 1 + rest, and rest may be far below the rounding of 1.
-            own = tf.where(own_logit < top, top - own_logit + tf.math.log(total), tf.math.log1p(rest))
+            own = tf.where(own_logit >= top, tf.math.log1p(rest), top - own_logit + tf.math.log(total))
             excess = tf.zeros([tf.shape(z)[0], z.shape[-1]], z.dtype)
             if "excess" in wanted:
                 excess = _weighted_sum(tf.math.divide_no_nan(weights, total), exponentials)
@@ -129,7 +129,7 @@ def sigmoid_terms(labels, logits, weights, wanted, keep=compute) -> dict:
         z = tf.cast(logits, weights.dtype)
         hot = _hot(labels, z)
         probabilities = tf.nn.sigmoid(z)
-        p = _only(probabilities, probabilities >= 0)  # a NaN is not
+        p = _only(probabilities, counted[..., None])
         own_logit = tf.gather(z, tf.clip_by_value(labels, 0, z.shape[-1] - 1), batch_dims=3)
         own_logit = _only(own_logit, _is_channel(labels, z))
         made = {
@@ -199,7 +199,7 @@ def hardest(losses, counted, share: float):
     bits = tf.where(counted, bits, -1)
     number = tf.cast(tf.reduce_sum(tf.cast(counted, tf.int32), [1, 2]), tf.float64)
     # ceil of what is meant: 0.1 * 30 is a little above 3 in floating point.
-    wanted = tf.cast(tf.math.ceil(share * number - 1e-6), tf.int32)
+    wanted = tf.cast(tf.maximum(tf.math.ceil(share * number - 1e-6), tf.minimum(number, 1.0)), tf.int32)
     threshold = tf.zeros_like(wanted)
     for bit in reversed(range(31)):
         trial = threshold + (1 << bit)
@@ -265,10 +265,8 @@ def _only(values, mask):
 
 
 def _exponentials_of_others(logits, labels, weights, top):
-    """exp(z_c - top) where c is not y; 0 at y, where that is NaN, and where the weight is 0."""
-    shift = tf.where(weights > 0, top, tf.constant(float("inf"), logits.dtype))
-    exponentials = tf.exp(logits - shift[..., None])
-    return _only(exponentials, ~_hot(labels, logits) & (exponentials > 0))
+    """exp(z_c - top) where c is not y; 0 at y, and where the weight is 0."""
+    return _only(tf.exp(logits - top[..., None]), ~_hot(labels, logits) & (weights > 0)[..., None])
 
 
 def _hot(labels, logits):
@@ -292,13 +290,6 @@ def _weighted_sum(weights, values):
         tf.reshape(weights, [images, blocks, 1, block]), tf.reshape(values, [images, blocks, block, channels])
     )
     return exact_sum(sums, [1, 2])
-
-
-def _against(values, vectors):
-    """sum_c of values [N, H, W, C] times one vector [N, C] for each image: [N, H, W]."""
-    if _on_gpu():
-        return tf.reduce_sum(values * vectors[:, None, None], -1)
-    return tf.einsum("nhwc,nc->nhw", values, vectors)
 
 
 def _on_gpu() -> bool:

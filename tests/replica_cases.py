@@ -100,11 +100,10 @@ def run_case(strategy, loop, loss_name, options):
     settings = config.default().optimizer
     settings.name, settings.schedule, settings.learning_rate = "sgd", "constant", 0.2
     settings.clip_norm = 0.05 if "clip" in options else 0.0
-    if "adamw" in options:
-        settings.name, settings.learning_rate = "adamw", 1e-3
     with strategy.scope():
         model = network(outputs, "group" in options)
-        optimizer = optimizers.create(settings, STEPS, "float32" if overflow is None else "mixed_float16")
+        scaled = overflow is not None or "scaled" in options  # the loss; "scaled" alone: gradients stay float32
+        optimizer = optimizers.create(settings, STEPS, "mixed_float16" if scaled else "float32")
         optimizer.build(model.trainable_variables)
         model.compile(optimizer, loss)
     before = [weight.numpy() for weight in model.trainable_variables]

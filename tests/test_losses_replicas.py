@@ -28,9 +28,10 @@ TREATMENTS = tuple(
 
 LOOPS = [*(f"loop:{name}" for name in LOSSES), "loop:ce_dice:clip", "loop:dice:group:clip"]
 OVERFLOWS = [f"{loop}:ce_dice:clip:overflow={bad}" for loop, bad in (("fit", 1), ("loop", 0), ("loop", 1))]
+SCALED = ["loop:ce:scaled", "fit:ce:scaled"]
 CASES = {
     1: [*LOOPS, "fit:ce_dice:clip", "loop:ce:group", "loop:ce_top_k:group", "loop:stock"],
-    2: ["fit:ce", "fit:ce_dice:clip", "loop:ce_dice_compiled:clip", "accumulate:ce_top_k:group", *OVERFLOWS],
+    2: ["fit:ce", "fit:ce_dice:clip", "loop:ce_dice_compiled:clip", "accumulate:ce_top_k:group", *SCALED, *OVERFLOWS],
     4: [*LOOPS, "loop:stock", "accumulate:dice:group:clip", "accumulate:ce:group"],
 }
 
@@ -102,6 +103,11 @@ def test_accumulation_over_parts_and_replicas_takes_the_whole_batchs_step(result
     whole = results[1][f"loop:{case}/weights"]
     parts = results[replicas][f"accumulate:{case}/weights"]
     assert difference(whole, parts) <= TOLERANCE
+
+
+@pytest.mark.parametrize("case", SCALED)
+def test_a_scaled_loss_takes_the_same_steps(results, case):
+    assert difference(results[1]["loop:ce/weights"], results[2][f"{case}/weights"]) <= TOLERANCE
 
 
 @pytest.mark.parametrize("case", OVERFLOWS)
