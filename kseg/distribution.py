@@ -3,18 +3,22 @@
 import contextlib
 import json
 import os
-import signal
-import sys
 import threading
 
 import tensorflow as tf
 from tensorflow.python.eager import context  # health of peers: there is no public name for it
+
+from kseg import termination
 
 # A dead process refuses connections at once: noticed after 3 x 5 s. A machine that is gone answers nothing: 3 x 15 s.
 _CHECK_EVERY_S, _ANSWER_WITHIN_S, _ATTEMPTS = 5, 10, 3
 _UNWIND_WITHIN_S = 10
 # What a collective operation fails with when a peer is gone.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+
+
+class LostWorker(ConnectionError):
+    """Another worker is gone: nothing is wrong here, and the run goes on when all are started again."""
 
 
 def make_strategy(config):
@@ -88,7 +92,7 @@ def watching_peers(strategy):
     All workers leave together: nobody's end is taken for a failure while another is still writing.
 
     Raises:
-      ConnectionError: in one line, as soon as a collective operation has failed.
+      LostWorker: in one line, as soon as a collective operation has failed.
     """
     if not _several_workers(strategy):
         yield
@@ -98,52 +102,35 @@ def watching_peers(strategy):
         yield
         _sum_over_replicas(strategy)(tf.constant(0.0, tf.float64))
     except _LOST as error:
-        raise ConnectionError(watch.explain(error)) from None
+        raise LostWorker(watch.explain(error)) from None
     finally:
         watch.stop()
 
 
-def leave(message):
-    """Ends the process with status 1 and one line, without TensorFlow's own farewell.
-
-    That one waits up to a minute for workers that are gone.
-    """
-    sys.stdout.flush()
-    print(message, file=sys.stderr, flush=True)
-    os._exit(1)
-
-
 class TerminationRequest:
-    """Turns SIGTERM into a question that every worker answers alike; restores the handler afterwards.
+    """Turns SIGTERM into a question that every worker answers alike, while it is open.
 
     With several workers the answer is one step old: the sum over workers of one step is read in the next, so that no
     step waits for it.
     """
 
     def __init__(self, strategy):
-        self._asked = False
+        self._note = termination.Note()
         self._sum = _sum_over_replicas(strategy) if _several_workers(strategy) else None
         self._answer = None
 
     def __enter__(self):
-        try:
-            self._before = signal.signal(signal.SIGTERM, self._on_signal)
-        except ValueError:  # not in the main thread: whoever runs us there handles signals
-            self._before = None
+        self._note.__enter__()
         return self
 
     def __exit__(self, *_):
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
-
-    def _on_signal(self, *_):
-        self._asked = True
+        self._note.__exit__()
 
     def requested(self):
         if self._sum is None:
-            return self._asked
+            return self._note.asked
         # A worker that stopped alone would leave the others waiting in their next all-reduce.
-        answer, self._answer = self._answer, self._sum(tf.constant(float(self._asked), tf.float64))
+        answer, self._answer = self._answer, self._sum(tf.constant(float(self._note.asked), tf.float64))
         return answer is not None and float(answer) > 0
 
 
@@ -189,7 +176,7 @@ class _PeerWatch:
         context.context().abort_collective_ops(tf.errors.UNAVAILABLE, f"{peer} does not answer")
         # The main thread now gets an error from the operation that it waits in; unless it waits in something else.
         if not self._stopped.wait(_UNWIND_WITHIN_S):
-            leave(f"error: {self.explain(error)}")
+            termination.leave(f"error: {self.explain(error)}", termination.AGAIN)
 
 
 def _several_workers(strategy):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 import tfrecords
-from kseg import checks, distribution, input_pipeline, optimizers, pictures, treatments, unet
+from kseg import checks, distribution, failures, input_pipeline, optimizers, pictures, treatments, unet
 
 
 def dry_run(config, folder):
@@ -54,7 +54,8 @@ def dry_run(config, folder):
     for name, text in lines.items():
         print(f"{name:12}{text}")
 
-    first = next(iter(input_pipeline.train_dataset(config, manifest, treatment.encoding)))
+    with failures.explained(config):
+        first = next(iter(input_pipeline.train_dataset(config, manifest, treatment.encoding)))
     rows = []
     for image, target in list(zip(first["image"].numpy(), first["target"].numpy()))[:4]:
         rows.append(np.concatenate([image, pictures.colorize(target, table)], 1))

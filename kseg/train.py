@@ -20,6 +20,7 @@ from kseg import (
     checks,
     distribution,
     evaluate,
+    failures,
     input_pipeline,
     layers,
     losses,
@@ -50,11 +51,12 @@ def train_and_evaluate(config, folder, callbacks=(), progress=True):
       FINISHED, or PREEMPTED after SIGTERM: the state is saved and the same call goes on from there.
 
     Raises:
-      ValueError: on a configuration or records that cannot be trained, or a loss that is not finite; one line.
-      ConnectionError: if another worker is gone; one line.
+      ValueError: on a configuration or records that cannot be trained, too little memory, or a loss that is not
+        finite; one line.
+      distribution.LostWorker: if another worker is gone; one line.
     """
     strategy = distribution.make_strategy(config)
-    with distribution.watching_peers(strategy):
+    with distribution.watching_peers(strategy), failures.explained(config):
         return _train_and_evaluate(config, folder, callbacks, progress, strategy)
 
 
@@ -73,11 +75,14 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
 
     # ---- Model, loss, optimizer --------------------------------------------------------------------------------------
     treatment = treatments.get(config.treatment, table.num_classes, config.loss, class_weights(config, manifest, table))
+    # What a resumed run started from may be gone by now, and would be overwritten anyway.
+    resumed = bool(checkpoints.steps(os.path.join(folder, "checkpoints")))
     with strategy.scope():
         model = unet.build(
-            config.model, treatment.num_outputs, config.train.precision, config.train.seed, treatment.detached_outputs
-        )
-        if config.model.init_from:
+            config.model, treatment.num_outputs, config.train.precision, config.train.seed, treatment.detached_outputs,
+            pretrained=not resumed,
+        )  # fmt: skip
+        if config.model.init_from and not resumed:
             loaded, kept = unet.load_matching_weights(model, config.model.init_from)
             logging.info(
                 "%s: %d layers loaded, fresh: %s", config.model.init_from, len(loaded), ", ".join(kept) or "none"
@@ -131,6 +136,8 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
     with distribution.TerminationRequest(strategy) as termination, bar:
         while step < total and not state.stops_early(config.train.early_stopping_evals):
             callback_list.on_train_batch_begin(step)
+            logs = (step + 1) % config.log.every_steps == 0 or step + 1 == total
+            rate = float(optimizer.learning_rate) if logs else None  # of this step: afterwards it is the next one's
             loss = train_step(next(batches))
             step += 1
             if ema:
@@ -140,14 +147,15 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
             bar.update(config.train.batch_size)
             stop = termination.requested()
             save = stop or step == total or step % config.train.checkpoint_every_steps == 0
-            if step % config.log.every_steps == 0 or step == total:
+            if logs:
                 bar.set_postfix(loss=f"{np.mean(log.losses(step, optimizer)):.4f}", refresh=False)
-                log.training(step, optimizer, config.train.batch_size)
+                log.training(step, rate, optimizer, config.train.batch_size)
             evaluates = step == total or (config.eval.every_steps and step % config.eval.every_steps == 0)
             if evaluates and len(calibration):
                 run_evaluation()
             if save or state.stops_early(config.train.early_stopping_evals):
                 losses_so_far = log.losses(step, optimizer)
+                log.sync()
                 if chief:
                     state.save(step, losses_so_far, config.train.keep_checkpoints)
             if stop and step < total:

@@ -45,13 +45,13 @@ class TrainingLog:
             )
         return self._losses
 
-    def training(self, step, optimizer, batch_size):
-        """Writes the mean loss since the last logged step."""
+    def training(self, step, learning_rate, optimizer, batch_size):
+        """Writes the mean loss since the last logged step, and the learning rate that this step was taken with."""
         losses = self.losses(step, optimizer)
         self._losses = []
         if self._lines is None:
             return
-        values = {"loss": float(np.mean(losses)), "learning_rate": float(optimizer.learning_rate)}
+        values = {"loss": float(np.mean(losses)), "learning_rate": learning_rate}
         if loss_scale(optimizer) is not None:
             values["loss_scale"] = loss_scale(optimizer)
         self._lines.write(step, **values)
@@ -80,6 +80,11 @@ class TrainingLog:
                 tf.summary.image(f"eval/prediction_{i}", picture[None])
         self._board.flush()
         self._since, self._step = time.monotonic(), step
+
+    def sync(self):
+        """Puts the lines on the disk: those before a checkpoint are not written again by a run that resumes there."""
+        if self._lines is not None:
+            self._lines.sync()
 
     def close(self):
         if self._lines is not None:

@@ -25,7 +25,7 @@ _ENCODERS = {
 _DECODER_LEVELS = 5  # an encoder's deepest feature map has stride 32
 
 
-def build(model_config, num_outputs, precision="float32", seed=0, detached_outputs=0):
+def build(model_config, num_outputs, precision="float32", seed=0, detached_outputs=0, pretrained=True):
     """The model that `config.model` describes.
 
     Every initializer is seeded by (seed, layer name): two models that differ in their outputs alone start from the
@@ -38,6 +38,7 @@ def build(model_config, num_outputs, precision="float32", seed=0, detached_outpu
       seed: non-negative int.
       detached_outputs: that many of the last outputs come from a head behind a stop_gradient, so that their loss
         trains the head and never the trunk.
+      pretrained: False leaves `encoder_weights` alone, for a model whose weights come from elsewhere.
 
     Returns:
       keras.Model from "image" float [N, H, W, 3] to "logits" float32 [N, H, W, num_outputs].
@@ -58,7 +59,9 @@ def build(model_config, num_outputs, precision="float32", seed=0, detached_outpu
             skips = _encoder_from_scratch(x, model_config, seed)
         else:
             stride = 2**_DECODER_LEVELS
-            skips = _encoder_from_applications(image, model_config, stride)
+            skips = _encoder_from_applications(
+                image, model_config, stride, model_config.encoder_weights if pretrained else "none"
+            )
         x = _decoder(skips, model_config, seed)
         if model_config.dropout > 0:
             x = keras.layers.Dropout(model_config.dropout, seed=_seed(seed, "dropout"), name="dropout")(x)
@@ -119,7 +122,7 @@ def _encoder_from_scratch(x, config, seed):
     return skips
 
 
-def _encoder_from_applications(image, config, stride):
+def _encoder_from_applications(image, config, stride, weights):
     name, arguments, scales_itself = _ENCODERS[config.encoder]
     constructor = getattr(keras.applications, name)
     # Which layer ends each resolution is read off a copy of known size; by position from the end, since not every
@@ -133,13 +136,14 @@ def _encoder_from_applications(image, config, stride):
     x = layers.PadToStride(stride, name="pad")(image)
     if not scales_itself:
         x = layers.SubtractMeanBGR(name="scale", dtype="float32")(x)
-    weights = None if config.encoder_weights == "none" else config.encoder_weights
+    weights = None if weights == "none" else weights
     try:
         encoder = constructor(include_top=False, weights=weights, input_tensor=x, **arguments)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # without a network Keras raises nothing more special
+        if weights is None:
+            raise
         raise ValueError(
-            f"config.model.encoder_weights={config.encoder_weights}: {_first_line(error)} "
-            "Give a path to the weights file, or none."
+            f"config.model.encoder_weights={weights}: {_first_line(error)} Give a path to the weights file, or none."
         ) from None
     for layer in encoder.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -16,8 +16,9 @@ from kseg import config as default_config
 CHANGEABLE = ("data.records_dir", "data.num_parallel_calls", "data.cache", "log.", "train.distribution")
 CHANGEABLE += ("train.num_virtual_devices", "train.checkpoint_every_steps", "train.keep_checkpoints")
 CHANGEABLE += ("treatment.abstain", "eval.batch_size")
-# Where the first step's weights come from: what is resumed has its own.
-CHANGEABLE += ("model.init_from", "model.encoder_weights")
+# Where the first step's weights come from: what is resumed has its own. config.json keeps what the run started from.
+_FIRST_STEP = ("model.init_from", "model.encoder_weights")
+CHANGEABLE += _FIRST_STEP
 
 
 def open_run(workdir, config, manifest, table, write=True):
@@ -55,6 +56,9 @@ def open_run(workdir, config, manifest, table, write=True):
                 f"{workdir} was trained on other records than {manifest.records_dir} (dataset.json differs); "
                 "give the same records or another --workdir."
             )
+        for key in _FIRST_STEP:
+            section, name = key.split(".")
+            ours["config"][section][name] = before.get(key, now[key])
     if write:
         os.makedirs(workdir, exist_ok=True)
         write_json(path, ours)

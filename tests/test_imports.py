@@ -18,7 +18,7 @@ ORDER = [
     "signatures folding",
     "guards",
     "train dry_run",
-    "training_log distribution checkpoints checks remat",
+    "training_log distribution checkpoints checks failures remat",
     "evaluate",
     "scorecard replicas",
     "tally pictures",
@@ -34,7 +34,7 @@ ORDER = [
     "serving",
     "wire",
     "cpp_session",
-    "config",
+    "config termination",
 ]
 
 

@@ -165,7 +165,7 @@ def test_two_workers_of_which_one_dies_and_one_is_terminated_train_the_weights_o
         return [worker.returncode for worker in workers], errors, time.monotonic() - died
 
     codes, errors, waited = ends("never", "step:4")
-    assert codes == [1, -9], errors
+    assert codes == [75, -9], errors
     assert waited < 60
     assert errors[0].splitlines()[-1].startswith("error: ") and "start all workers again" in errors[0].splitlines()[-1]
     codes, errors, _ = ends("never", "term:4")

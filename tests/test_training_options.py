@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from tensorflow.core.util import event_pb2
 
 import tfrecords
-from kseg import checkpoints, dry_run, evaluate, input_pipeline, pictures, train, unet
+from kseg import checkpoints, dry_run, evaluate, input_pipeline, optimizers, pictures, train, unet
 
 
 def settings(records, *changes):
@@ -69,14 +70,24 @@ def test_fine_tuning_starts_from_the_given_weights_and_stops_when_nothing_gets_b
         records, "optimizer.ema_decay=0.0", "optimizer.learning_rate=1e-12", "optimizer.weight_decay=0.0",
         "train.early_stopping_evals=1", "eval.every_steps=2",
     )  # fmt: skip
-    config.model.init_from = str(averaged / "best.keras")
-    for _ in range(2):  # the second call finds a finished run
+    # The second call finds a finished run, which needs the weights that it started from no more.
+    for path in (str(averaged / "best.keras"), "/gone.keras"):
+        config.model.init_from = path
         assert train.train_and_evaluate(config, str(tmp_path / "run"), progress=False) == train.FINISHED
     assert lines(tmp_path / "run")[-1]["step"] == 4
     source, best = (unet.keras.saving.load_model(p / "best.keras") for p in (averaged, tmp_path / "run"))
     for ours, theirs in zip(best.trainable_weights, source.trainable_weights):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-9)
     assert (tmp_path / "run" / "calibration.json").exists()
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["model"]["init_from"] == str(
+        averaged / "best.keras"
+    )
+
+
+def test_the_learning_rate_that_is_logged_is_that_of_the_step_taken(averaged, records):
+    rate = optimizers.learning_rate(settings(records).optimizer, 8)
+    logged = [line["learning_rate"] for line in lines(averaged) if "learning_rate" in line]
+    assert logged == pytest.approx([float(rate(step)) for step in (1, 3, 5, 7)]) and logged[-1] > 0
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step_and_no_checkpoint_has_it(records, tmp_path):
@@ -146,6 +157,18 @@ def test_operations_are_counted_by_layer():
     assert dry_run.forward_flops(unet.build(config, 5), (8, 8)) == expected + 2 * 16 * (4 * 32 - 32)
 
 
+def test_a_damaged_record_is_one_line_that_says_how_to_find_it(records, tmp_path):
+    shutil.copytree(records, tmp_path / "records")
+    for path in (tmp_path / "records").glob("train-*"):
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"IDAT", b"IDAX"))
+    config = settings(str(tmp_path / "records"))
+    for start in (train.train_and_evaluate, dry_run.dry_run):
+        with pytest.raises(ValueError, match=r"a record of .* cannot be read .*--verify") as caught:
+            start(config, str(tmp_path / "run"))
+        assert "\n" not in str(caught.value)
+
+
 def test_an_encoder_takes_weights_from_a_file_and_names_one_it_cannot_read(tmp_path):
     config = training_run.settings("").model
     config.encoder, config.encoder_weights = "resnet50", str(tmp_path / "encoder.weights.h5")
@@ -159,3 +182,18 @@ def test_an_encoder_takes_weights_from_a_file_and_names_one_it_cannot_read(tmp_p
     with pytest.raises(ValueError, match=r"missing\.weights\.h5") as caught:
         unet.build(config, 3)
     assert "\n" not in str(caught.value)
+
+
+def test_the_weights_of_an_encoder_are_only_looked_for_where_they_are_needed(monkeypatch):
+    def offline(**arguments):
+        if arguments["weights"] is not None:
+            raise Exception("URL fetch failure on https://storage: None -- [Errno 111] Connection refused")
+        return keras.applications.MobileNet(alpha=0.25, **arguments)
+
+    monkeypatch.setattr(keras.applications, "ResNet50", offline)
+    config = training_run.settings("").model
+    config.encoder, config.encoder_weights = "resnet50", "imagenet"
+    with pytest.raises(ValueError, match="encoder_weights=imagenet: URL fetch failure") as caught:
+        unet.build(config, 3)
+    assert "\n" not in str(caught.value)
+    unet.build(config, 3, pretrained=False)

@@ -25,9 +25,10 @@ def test_the_same_settings_and_harmless_changes_reopen_a_run(tmp_path):
     open_run(tmp_path, config)
     trained(tmp_path)
     config.data.records_dir, config.train.num_virtual_devices, config.log.every_steps = "/elsewhere", 4, 7
-    config.model.init_from, config.model.encoder_weights = "/gone.keras", "/gone.weights.h5"
-    open_run(tmp_path, config)
-    read, stored = workdir.read_config(str(tmp_path))
+    elsewhere = config.copy_and_resolve_references()
+    elsewhere.model.init_from, elsewhere.model.encoder_weights = "/gone.keras", "/gone.weights.h5"
+    open_run(tmp_path, elsewhere)
+    read, stored = workdir.read_config(str(tmp_path))  # what it started from stays on record
     assert read.to_dict() == config.to_dict()
     assert labels.LabelTable.from_json(stored["dataset"]["table"]) == labels.CAMVID
 

@@ -18,7 +18,7 @@ import numpy as np  # noqa: E402
 from absl import logging  # noqa: E402
 
 from kseg import config as defaults  # noqa: E402
-from kseg import distribution, train, workdir  # noqa: E402
+from kseg import distribution, termination, train, workdir  # noqa: E402
 
 
 def settings(records, changes=()):
@@ -84,5 +84,5 @@ if __name__ == "__main__":
     try:
         status = max(run(*one.strip("\n").split("\n")) for one in text.split("\n--\n"))
     except (ValueError, OSError) as error:
-        distribution.leave(f"error: {error}")
+        termination.leave(f"error: {error}", 75 if isinstance(error, distribution.LostWorker) else 1)
     sys.exit(status)

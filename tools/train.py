@@ -3,7 +3,7 @@
   python tools/train.py --config=configs/street_scenes_unet.py --workdir=W [--config.KEY=VALUE ...]
 
 Started again with the same workdir it goes on from its last checkpoint. Exit status: 0 when config.train.total_steps
-was reached, 75 after SIGTERM (state saved, start it again), 1 on an error.
+was reached; 75 after SIGTERM, or when another worker is gone (start it again); 1 on an error.
 """
 
 import sys
@@ -13,7 +13,7 @@ from ml_collections import config_flags
 
 import kseg
 import tfrecords
-from kseg import config
+from kseg import config, termination
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; its keys are in kseg/config.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made if missing, resumed if it holds one.")
@@ -44,10 +44,11 @@ def main(argv):
             return
         outcome = train.train_and_evaluate(settings, _WORKDIR.value)
     except (ValueError, OSError) as error:
-        distribution.leave(f"error: {error}")
+        again = isinstance(error, distribution.LostWorker)
+        termination.leave(f"error: {' '.join(str(error).split())}", termination.AGAIN if again else 1)
     if outcome == train.PREEMPTED:
         print("stopped by SIGTERM; the state is saved, start the same command again", file=sys.stderr)
-        sys.exit(75)
+        sys.exit(termination.AGAIN)
 
 
 def parse(argv):
@@ -59,4 +60,5 @@ def parse(argv):
 
 
 if __name__ == "__main__":
+    termination.leave_on_sigterm()
     app.run(main, flags_parser=parse)

@@ -1,0 +1,43 @@
+"""TensorFlow's errors that an ordinary mistake causes, in one line that says which."""
+
+import contextlib
+import re
+
+import tensorflow as tf
+
+_INPUT = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+)
+
+
+@contextlib.contextmanager
+def explained(config):
+    """While inside, records that cannot be decoded and memory that does not suffice are a ValueError.
+
+    Args:
+      config: the run's ConfigDict.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise ValueError(
+            f"out of memory ({_reason(error)}); set config.train.remat=True, raise config.train.accumulation_steps, or "
+            "lower config.train.batch_size, config.eval.batch_size or config.data.crop_size."
+        ) from error
+    except _INPUT as error:
+        # Not of the model: of an operation that asks the input pipeline for what comes next.
+        if "IteratorGetNext" not in str(error):
+            raise
+        records = config.data.records_dir
+        raise ValueError(
+            f"a record of {records} cannot be read ({_reason(error)}); "
+            f"tools/inspect_records.py --records_dir={records} --verify says which."
+        ) from error
+
+
+def _reason(error):
+    """The first line of TensorFlow's message, without the names of its nodes."""
+    return re.sub(r"\{\{.*?\}\}\s*", "", str(error)).strip().splitlines()[0]

@@ -1,0 +1,35 @@
+"""Errors of TensorFlow that a person can do something about are told in one line; others stay what they are."""
+
+import pytest
+import tensorflow as tf
+
+from kseg import config as defaults
+from kseg import failures
+
+
+def explain(error):
+    config = defaults.default()
+    config.data.records_dir = "R"
+    with failures.explained(config):
+        raise error
+
+
+def test_too_little_memory_names_the_settings_that_need_less():
+    message = "Graph execution error:\n\nOOM when allocating tensor with shape[8,512]"
+    with pytest.raises(ValueError, match=r"out of memory.*train\.remat.*accumulation_steps") as caught:
+        explain(tf.errors.ResourceExhaustedError(None, None, message))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_of_the_model_is_not_blamed_on_the_records():
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        with failures.explained(defaults.default()):
+            tf.reshape(tf.zeros(3), [2, 2])
+
+
+def test_an_error_of_the_input_is():
+    broken = tf.data.Dataset.from_tensors(b"no picture").map(tf.io.decode_png)
+    with pytest.raises(ValueError, match=r"a record of \S* ?cannot be read \(.*PNG.*--verify") as caught:
+        with failures.explained(defaults.default()):
+            next(iter(broken))
+    assert "\n" not in str(caught.value) and "{{" not in str(caught.value)

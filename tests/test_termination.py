@@ -1,0 +1,60 @@
+"""SIGTERM ends a program with the status that says "start it again", and a loop that takes note of it goes on."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+BEGIN = "import os, signal, time; from kseg import termination; termination.leave_on_sigterm()\n"
+TELL = "os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.2)\n"
+
+
+def end_of(code):
+    """(exit status, stdout, stderr) of a program."""
+    done = subprocess.run([sys.executable, "-c", BEGIN + code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [
+        "time.sleep(60)",
+        # Code that is not Python's and does not come back, like an operation that waits for another worker.
+        "import ctypes; libc = ctypes.CDLL(None); libc.alarm(60); [libc.pause() for _ in iter(int, 1)]",
+    ],
+)
+def test_it_ends_the_process_whatever_that_is_doing(busy):
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{BEGIN}print('ready', flush=True)\n{busy}"], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=30)[1]
+    assert process.returncode == 75
+    assert error == "stopped by SIGTERM; start the same command again\n"
+
+
+def test_while_a_note_is_open_it_is_noted_and_before_and_after_it_is_the_end():
+    noted = f"with termination.Note() as note:\n    {TELL}    print(note.asked)\n".replace("; ", "\n    ")
+    assert end_of(noted) == (0, "True\n", "")
+    status, out, _ = end_of(noted + TELL + "print('never')")
+    assert (status, out) == (75, "True\n")
+
+
+def test_other_signals_keep_their_meaning():
+    status, _, error = end_of("os.kill(os.getpid(), signal.SIGINT); time.sleep(5)")
+    assert status != 75 and "KeyboardInterrupt" in error
+
+
+def test_training_ends_with_it_before_anything_is_loaded(tmp_path):
+    (tmp_path / "config.py").write_text(
+        f"import os, signal, time\ndef get_config():\n    {TELL.strip()}\n    time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "tools/train.py", f"--config={tmp_path}/config.py", f"--workdir={tmp_path}/run"], cwd=ROOT,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 75, done.stderr
