@@ -7,7 +7,8 @@
 #
 # STUDY (configs/study_*.py), RECORDS and WORKDIR are read from the environment; WORKDIR is shared by all jobs.
 # A job that is ended goes on from its last checkpoint when it is started again; finished runs are never run twice.
-# Runs are compared only if code, records, versions and device are the same: use one kind of node. Afterwards, once:
+# Runs are compared only if code, records and versions are the same, and within a seed the device: use one kind of node,
+# or one kind for each seed. Afterwards, once:
 #   python tools/study.py --config=$STUDY --workdir=$WORKDIR --report_only
 set -eu
 : "${STUDY:=configs/study_camvid.py}" "${RECORDS:?folder of the records}" "${WORKDIR:?folder that all jobs share}"
