@@ -8,12 +8,15 @@ import numpy as np
 import tfrecords
 from kseg import checks, distribution, failures, input_pipeline, optimizers, pictures, treatments, unet
 
+_REMAT = 0.63  # of the activations' memory, with recomputation; measured on UNets from scratch (docs/scale.md)
+
 
 def dry_run(config, folder):
     """Prints parameters and a memory estimate, and draws the first batch to first_batch.png in `folder`.
 
     The estimate counts, per replica, what every step must hold at once: each layer's output once (the backward pass
-    needs it), float32 weights, gradients and optimizer slots. Workspace of the kernels comes on top.
+    needs it), or with config.train.remat the share of it that was measured; float32 weights, their averages, gradients
+    and optimizer slots. Workspace of the kernels comes on top.
 
     Args:
       config: the run's ConfigDict.
@@ -38,8 +41,10 @@ def dry_run(config, folder):
     trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     slots = sum(int(np.prod(v.shape)) for v in optimizer.variables)
     batch = config.train.batch_size // strategy.num_replicas_in_sync // config.train.accumulation_steps
-    activations = batch * activation_bytes(model, config.data.crop_size)
-    fixed = 4 * (parameters + trainable + slots)
+    remat = _REMAT if config.train.remat else 1
+    activations = remat * batch * activation_bytes(model, config.data.crop_size)
+    averages = parameters if config.optimizer.ema_decay else 0
+    fixed = 4 * (parameters + averages + trainable + slots)
     lines = {
         "treatment": f"{treatment.name}, targets encoded as {treatment.encoding}, {treatment.num_outputs} outputs",
         "records": f"{len(train):,} images to train on, {len(calibration):,} held out for calibration",
@@ -47,7 +52,8 @@ def dry_run(config, folder):
         f"= {config.train.total_steps * config.train.batch_size / max(len(train), 1):.1f} epochs",
         "parameters": f"{parameters:,} ({trainable:,} trained)",
         "memory": f"about {(activations + fixed) / 2**30:.3g} GiB on each of {strategy.num_replicas_in_sync} replicas: "
-        f"activations {activations / 2**30:.3g}, weights, gradients and optimizer {fixed / 2**30:.3g}",
+        f"activations {activations / 2**30:.3g}{f' (remat: x {_REMAT})' if config.train.remat else ''}, weights"
+        f"{', averages' if averages else ''}, gradients and optimizer {fixed / 2**30:.3g}",
         "work": f"{3 * config.train.batch_size * forward_flops(model, config.data.crop_size) / 1e12:.3g} TFLOP a step, "
         "convolutions alone",
     }
@@ -66,10 +72,9 @@ def dry_run(config, folder):
 
 
 def activation_bytes(model, crop_size):
-    """Bytes of all layer outputs of one image of that size, each in its layer's compute dtype."""
+    """Bytes of all layer outputs of one image of that size, each in its own type."""
     size = {"float16": 2, "bfloat16": 2}
-    outputs = list(_outputs(model, crop_size))
-    return sum(int(np.prod(shape[1:])) * size.get(layer.compute_dtype, 4) for layer, shape in outputs)
+    return sum(int(np.prod(output.shape[1:])) * size.get(output.dtype, 4) for _, output in _outputs(model, crop_size))
 
 
 def forward_flops(model, crop_size):
@@ -79,23 +84,19 @@ def forward_flops(model, crop_size):
     """
     total = 0
     shapes = {}
-    for layer, shape in _outputs(model, crop_size):
-        shapes[id(layer.output)] = shape
-        kernel = getattr(layer, "kernel", None)
+    for operation, output in _outputs(model, crop_size):
+        shape = shapes[id(operation.output)] = output.shape
+        kernel = getattr(operation, "kernel", None)
         if kernel is None or len(shape) != 4:
             continue
         # A transposed convolution applies its kernel at every pixel of its input.
-        where = shapes[id(layer.input)] if isinstance(layer, keras.layers.Conv2DTranspose) else shape
+        where = shapes[id(operation.input)] if isinstance(operation, keras.layers.Conv2DTranspose) else shape
         total += 2 * int(np.prod(kernel.shape)) * where[1] * where[2]
     return total
 
 
 def _outputs(model, crop_size):
-    """(layer, shape of its output) for one image of that size, in order."""
-    shapes = {id(model.inputs[0]): (1, *crop_size, 3)}
-    for layer in model.layers[1:]:
-        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-        given = [shapes[id(x)] for x in inputs]
-        shape = tuple(layer.compute_output_shape(given if len(given) > 1 else given[0]))
-        shapes[id(layer.output)] = shape
-        yield layer, shape
+    """(layer or operation, its output as a KerasTensor) for one image of that size, in order."""
+    operations = [operation for operation in model.operations if not isinstance(operation, keras.layers.InputLayer)]
+    graph = keras.Function(model.inputs, [operation.output for operation in operations])
+    return zip(operations, graph.compute_output_spec([keras.KerasTensor((1, *crop_size, 3))]))

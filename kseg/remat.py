@@ -6,6 +6,7 @@ a time is whole. Gradients are those of the model itself, and moving statistics 
 
 import inspect
 
+import keras
 import tensorflow as tf
 
 from kseg import layers
@@ -54,33 +55,38 @@ class _Block:
     """A part of a functional model: f(values of `inputs`) -> value of `output`, in training."""
 
     def __init__(self, model, inputs, output):
-        made_by = {id(layer.output): layer for layer in model.layers}
+        made_by = {id(operation.output): operation for operation in model.operations}
         self._inputs, self._output = [id(x) for x in inputs], id(output)
         needed, waiting = set(), [output]
         while waiting:
             tensor = waiting.pop()
             if id(tensor) not in self._inputs:
-                layer = made_by[id(tensor)]
-                needed.add(layer.name)
-                waiting += _inputs(layer)
-        self.layers = [layer for layer in model.layers if layer.name in needed]
+                operation = made_by[id(tensor)]
+                needed.add(id(operation))
+                waiting += _inputs(operation)
+        # Layers, and operations of keras.ops, such as the sums in some encoders; in topological order.
+        self.operations = [operation for operation in model.operations if id(operation) in needed]
 
     def __call__(self, *inputs):
         values = dict(zip(self._inputs, inputs))
-        for layer in self.layers:
-            given = [values[id(x)] for x in _inputs(layer)]
-            training = {"training": True} if "training" in inspect.signature(layer.call).parameters else {}
-            values[id(layer.output)] = layer(given if len(given) > 1 else given[0], **training)
+        for operation in self.operations:
+            given = [values[id(x)] for x in _inputs(operation)]
+            if isinstance(operation, keras.layers.Layer):
+                training = {"training": True} if "training" in inspect.signature(operation.call).parameters else {}
+                result = operation(given if len(given) > 1 else given[0], **training)
+            else:
+                result = operation(*given)
+            values[id(operation.output)] = result
         return values[self._output]
 
 
-def _inputs(layer):
-    return layer.input if isinstance(layer.input, list) else [layer.input]
+def _inputs(operation):
+    return operation.input if isinstance(operation.input, list) else [operation.input]
 
 
 def _recomputed(block):
     """The block's function, which keeps its inputs alone for the backward pass."""
-    if any(hasattr(layer, "seed_generator") for layer in block.layers):
+    if any(hasattr(operation, "seed_generator") for operation in block.operations):
         return block
 
     @tf.custom_gradient

@@ -125,14 +125,14 @@ def _encoder_from_scratch(x, config, seed):
 def _encoder_from_applications(image, config, stride, weights):
     name, arguments, scales_itself = _ENCODERS[config.encoder]
     constructor = getattr(keras.applications, name)
-    # Which layer ends each resolution is read off a copy of known size; by position from the end, since not every
-    # layer of keras.applications has a name of its own.
+    # What ends each resolution, a layer or a sum by keras.ops, is read off a copy of known size; by position from the
+    # end, since not all have a name of their own.
     probe = constructor(include_top=False, weights=None, input_shape=(256, 256, 3), **arguments)
     last = {}
-    for i, layer in enumerate(probe.layers):
-        shape = layer.output.shape
+    for i, operation in enumerate(probe.operations):
+        shape = operation.output.shape
         if len(shape) == 4 and shape[1] and 256 % shape[1] == 0:
-            last[256 // shape[1]] = i - len(probe.layers)
+            last[256 // shape[1]] = i - len(probe.operations)
     x = layers.PadToStride(stride, name="pad")(image)
     if not scales_itself:
         x = layers.SubtractMeanBGR(name="scale", dtype="float32")(x)
@@ -145,11 +145,28 @@ def _encoder_from_applications(image, config, stride, weights):
         raise ValueError(
             f"config.model.encoder_weights={weights}: {_first_line(error)} Give a path to the weights file, or none."
         ) from None
+    encoder = _with_our_normalization(encoder, image)
     for layer in encoder.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = True
         layer.trainable = not config.freeze_encoder
-    return [encoder.layers[last[s]].output for s in sorted(last) if 2 <= s <= stride]
+    return [encoder.operations[last[s]].output for s in sorted(last) if 2 <= s <= stride]
+
+
+def _with_our_normalization(encoder, image):
+    """A copy in which every BatchNormalization of Keras is one of kseg.layers, with its momentum, epsilon and weights.
+
+    Keras' own would update its moving statistics in the second pass of recomputation and accumulation too.
+    """
+
+    def clone(operation):
+        kind = type(operation)
+        if kind is keras.layers.BatchNormalization:
+            kind = layers.GlobalBatchNormalization
+        return kind.from_config(operation.get_config())
+
+    inputs = keras.tree.map_structure(lambda _: image, encoder.input)  # for some a tensor, for others a list of one
+    copy = keras.models.clone_model(encoder, input_tensors=inputs, clone_function=clone)
+    copy.set_weights(encoder.get_weights())
+    return copy
 
 
 def _decoder(skips, config, seed):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 
 import keras
@@ -13,7 +14,7 @@ from PIL import Image
 from tensorflow.core.util import event_pb2
 
 import tfrecords
-from kseg import checkpoints, dry_run, evaluate, input_pipeline, optimizers, pictures, train, unet
+from kseg import checkpoints, dry_run, evaluate, input_pipeline, optimizers, pictures, train, treatments, unet
 
 
 def settings(records, *changes):
@@ -25,12 +26,66 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+class Beginning(keras.callbacks.Callback):
+    """What a run starts from, and its first loss."""
+
+    def on_train_begin(self, logs=None):
+        self.weights = [weight.numpy() for weight in self.model.weights]
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 0:
+            self.loss = float(logs["loss"])
+
+
 @pytest.fixture(scope="module")
-def averaged(records, tmp_path_factory):
-    """A run with averages of the weights; evaluated twice."""
+def beginning():
+    return Beginning()
+
+
+@pytest.fixture(scope="module")
+def averaged(records, beginning, tmp_path_factory):
+    """A run with averages of the weights and with class weights; evaluated twice."""
     folder = tmp_path_factory.mktemp("runs") / "averaged"
-    assert train.train_and_evaluate(settings(records), str(folder), progress=False) == train.FINISHED
+    config = settings(records, 'loss.class_weights="inverse_sqrt"')
+    assert train.train_and_evaluate(config, str(folder), [beginning], progress=False) == train.FINISHED
     return folder
+
+
+def test_class_weights_are_in_the_loss_that_is_trained_on(averaged, beginning, records):
+    config, manifest = settings(records, 'loss.class_weights="inverse_sqrt"'), tfrecords.info(records)
+    batch = next(iter(input_pipeline.train_dataset(config, manifest, "background")))
+    model = unet.build(config.model, 20)
+    model.set_weights(beginning.weights)
+    logits = model(batch["image"], training=True)
+    weights = train.class_weights(config, manifest, input_pipeline.label_table(config, manifest))
+    weighted, plain = (
+        float(treatments.get(config.treatment, 19, config.loss, w).loss(batch["target"], logits))
+        for w in (weights, None)
+    )
+    assert beginning.loss == pytest.approx(weighted, rel=1e-5)
+    assert abs(weighted - plain) > 1e-3
+
+
+def test_a_frozen_encoder_stays_as_it_was_and_the_decoder_does_not(records, tmp_path, monkeypatch):
+    def small(include_top, weights, input_tensor=None, input_shape=None):  # as keras.applications builds them
+        x = keras.Input(input_shape) if input_tensor is None else input_tensor
+        for level in range(5):
+            x = keras.layers.Conv2D(4, 3, strides=2, padding="same", name=f"encoder{level}")(x)
+            x = keras.layers.BatchNormalization(name=f"encoder{level}_norm")(x)
+        return keras.Model(keras.utils.get_source_inputs(x), x)
+
+    monkeypatch.setattr(keras.applications, "ResNet50", small)
+    begin = Beginning()
+    config = settings(
+        records, 'model.encoder="resnet50"', "model.freeze_encoder=True", "train.total_steps=2", "eval.every_steps=0",
+        "data.calibration_fraction=0.0", "optimizer.ema_decay=0.0", 'optimizer.name="sgd"',
+    )  # fmt: skip
+    train.train_and_evaluate(config, str(tmp_path), [begin], progress=False)
+    model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    moved = {w.path for w, before in zip(model.weights, begin.weights) if np.any(w.numpy() != before)}
+    assert len([w for w in model.weights if w.path.startswith("encoder")]) == 30
+    assert not [path for path in moved if path.startswith("encoder")]
+    assert {"up0_conv0/kernel", "up0_norm0/moving_mean", "head/bias"} < moved
 
 
 def test_the_averages_are_what_is_saved_and_evaluated(averaged, records):
@@ -144,6 +199,31 @@ def test_a_dry_run_draws_the_first_batch_and_trains_nothing(records, tmp_path, c
     printed = capsys.readouterr().out
     parameters = unet.build(config.model, 20).count_params()
     assert f"{parameters:,}" in printed and "GiB on each of 1 replicas" in printed
+
+
+def test_the_memory_of_a_dry_run_is_that_of_the_outputs_and_the_weights(records, tmp_path, capsys):
+    def gib(*changes):
+        dry_run.dry_run(settings(records, "eval.every_steps=0", *changes), str(tmp_path))
+        numbers = re.search(
+            r"about (\S+) GiB on each .*: activations (\S+)(?: \(.*\))?, weights.* (\S+)$",
+            capsys.readouterr().out,
+            re.M,
+        )
+        return [float(number) * 2**30 for number in numbers.groups()]
+
+    # Width 4, depth 1, 20 outputs, crop 32x64, all float32: the image scaled and padded, 3 + 3 channels; 6 layers of 4
+    # in each of two blocks (convolution, normalisation, activation, twice); resized, 4; concatenated, 8; the head's 20,
+    # cropped and handed on. At half the side: pooled 4, 6 layers of 8, reduced to 4.
+    outputs = 4 * 32 * 64 * (3 + 3 + 2 * 6 * 4 + 4 + 8 + 3 * 20 + (4 + 6 * 8 + 4) / 4)
+    total, activations, fixed = gib("optimizer.ema_decay=0.0")
+    assert activations == pytest.approx(4 * outputs, rel=0.01)  # a batch of 4
+    assert total == pytest.approx(activations + fixed, rel=0.01)
+    model = unet.build(settings(records).model, 20)
+    trained = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert fixed == pytest.approx(4 * (model.count_params() + 3 * trained), rel=0.02)  # adamw: two slots
+    _, recomputed, averaged = gib("optimizer.ema_decay=0.9", "train.remat=True")
+    assert recomputed == pytest.approx(0.63 * activations, rel=0.01)
+    assert averaged - fixed == pytest.approx(4 * model.count_params(), rel=0.05)
 
 
 def test_operations_are_counted_by_layer():

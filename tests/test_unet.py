@@ -125,3 +125,9 @@ def test_impossible_models_are_refused_in_one_line(changes, word):
     with pytest.raises(ValueError, match=word) as caught:
         unet.build(small(**changes), 3)
     assert "\n" not in str(caught.value)
+
+
+def test_the_scaling_before_resnet_is_that_of_its_published_weights():
+    picture = image(5, 7, n=2).astype(np.float32)
+    expected = keras.applications.resnet.preprocess_input(picture.copy())
+    np.testing.assert_array_equal(layers.SubtractMeanBGR()(picture), expected)
