@@ -143,7 +143,8 @@ def _encoder_from_applications(image, config, stride, weights):
         if weights is None:
             raise
         raise ValueError(
-            f"config.model.encoder_weights={weights}: {_first_line(error)} Give a path to the weights file, or none."
+            f"config.model.encoder_weights={weights}: {_first_line(error).rstrip('. ')}; give a path to the weights "
+            "file, or none."
         ) from None
     encoder = _with_our_normalization(encoder, image)
     for layer in encoder.layers:
