@@ -266,7 +266,10 @@ def _only(values, mask):
 
 def _exponentials_of_others(logits, labels, weights, top):
     """exp(z_c - top) where c is not y; 0 at y, and where the weight is 0."""
-    return _only(tf.exp(logits - top[..., None]), ~_hot(labels, logits) & (weights > 0)[..., None])
+    channel = tf.range(logits.shape[-1])
+    # No channel is as high as C. As a comparison of channels, not a mask of its own, it leaves the loop vectorised.
+    lowest = tf.where(weights > 0, 0, logits.shape[-1])[..., None]
+    return _only(tf.exp(logits - top[..., None]), (channel >= lowest) & (channel != labels[..., None]))
 
 
 def _hot(labels, logits):
