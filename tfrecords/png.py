@@ -77,6 +77,11 @@ def check(data: bytes, name: str) -> Header:
     return header
 
 
+def is_interlaced(data: bytes) -> bool:
+    """Whether a PNG's rows are stored in Adam7's seven passes."""
+    return bool(data[28])
+
+
 def check_pixels(data: bytes, name: str) -> None:
     """Checks that the pixel data unpack to exactly the rows that the header promises.
 
