@@ -6,6 +6,7 @@ build.py's business. The first error stops the rest.
 
 import concurrent.futures
 import contextlib
+import ctypes
 import errno
 import fcntl
 import json
@@ -27,6 +28,9 @@ class WorkerLostError(OSError):
 
 class LockedError(ValueError):
     """Another process holds the folder."""
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def get(name: str, num_workers: int, beam_options: tuple[str, ...], progress: bool):
@@ -125,7 +129,16 @@ def _start_worker(done, stop) -> None:
     global _done, _stop
     _done, _stop = done, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and sets `stop`
+    _keep_freed_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _keep_freed_memory() -> None:
+    """Lets glibc keep up to 256 MiB that are free: else every picture's arrays are new pages, a sixth of the time."""
+    with contextlib.suppress(OSError, AttributeError):  # no such function elsewhere
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, 256 * 2**20)
+        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the most that it takes
 
 
 def _end_with_parent() -> None:
