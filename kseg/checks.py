@@ -97,6 +97,11 @@ def _check_batch(config, replicas):
             "accumulation with batch norm: statistics are of each part of the batch, so the step is not exactly that "
             "of the whole batch; config.model.norm=group makes it so."
         )
+    if config.train.accumulation_steps > 1 and config.model.dropout > 0:
+        logging.warning(
+            "accumulation with dropout: where Dice terms or top_k need a forward pass ahead of the gradients, masks of "
+            "the two differ, so the step is not exactly that of the whole batch; config.model.dropout=0 makes it so."
+        )
 
 
 def _check_without_effect(config):

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_losses import ALL, K, example
+from test_losses import ALL, K, example, value_and_gradient
 
-from kseg import losses
+from kseg import losses, pixel_losses
 
 
 def reference(kind, labels, logits, ignore=255, void=None, void_weight=1.0, class_weights=None, sample_weight=None,
@@ -129,6 +129,16 @@ def test_the_smoothed_focal_void_loss_scales_by_the_error_of_the_truth():
     expected = ((1 - p) ** 2 * cross[0] + p**2 * cross[1]) / 2
     value = losses.VoidBinaryCrossentropy(K, label_smoothing=0.2, focal_gamma=2.0)(labels, logits)
     np.testing.assert_allclose(value, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_sums_as_a_gpu_takes_them_are_the_same(name, monkeypatch):
+    labels, logits = example(seed=44)
+    value, gradient = value_and_gradient(ALL[name], labels, logits)
+    monkeypatch.setattr(pixel_losses, "_on_gpu", lambda: True)
+    other_value, other_gradient = value_and_gradient(ALL[name], labels, logits)
+    np.testing.assert_allclose(other_value, value, rtol=1e-12)
+    np.testing.assert_allclose(other_gradient, gradient, rtol=1e-9, atol=1e-15)
 
 
 def test_sample_weights_multiply_and_one_of_an_ignored_pixel_may_be_nan():

@@ -72,7 +72,9 @@ def count(strategy, records_dir, keras_too=True):
         results["logged"] = model.evaluate(batches, verbose=0, return_dict=True)
         del results["logged"]["loss"]  # Keras' own, which is a mean of the replicas' means
         results["matrix"] = matrix.matrix().tolist()
-        results["histogram"] = [np.flatnonzero(side).tolist() for side in histogram.histogram()]
+        sides = histogram.histogram()
+        results["histogram"] = [[np.flatnonzero(side).tolist(), side[side > 0].tolist()] for side in sides]
+        assert sides[0].sum() + sides[1].sum() == (truth != 255).sum()
         results["expected"] = metrics.confusion_matrix(truth, logits.argmax(-1), 3).numpy().tolist()
     return results
 
