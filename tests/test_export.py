@@ -1,6 +1,7 @@
 """kseg/export.py, folding.py and signatures.py: what is served is what was trained, and it is whole or not there."""
 
 import hashlib
+import io
 import json
 import os
 import types
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import small_models
 import tensorflow as tf
+from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
 from kseg import (
@@ -20,6 +22,7 @@ from kseg import (
     export_check,
     folding,
     guards,
+    reading,
     serving,
     signatures,
     treatments,
@@ -241,6 +244,19 @@ def test_images_of_many_sizes_in_one_request_do_not_touch_each_other(base):
             assert {name: column[i] for name, column in together.items()} == {n: c[0] for n, c in alone.items()}
 
 
+def test_a_jpeg_is_decoded_as_in_training_and_evaluation(base):
+    path, _, _ = small_models.exported(base, "ignore", 2.4)
+    file = small_models.encode(small_models.picture(64, 96, seed=5), "JPEG", quality=60)
+    seen = reading.decode_image({"image_encoded": file, "height": 64, "width": 96, "image_id": "x"}, "jpeg")
+    fast = tf.io.decode_jpeg(file, channels=3)
+    assert (seen != fast).numpy().any()  # TensorFlow's default would show
+    with cpp_session.CppSession(path) as session:
+        served = session.run("detail", image_bytes=[file])
+        pixels = session.run("tensor", image=seen[None].numpy())
+    for name, key in (("class_png_bytes", "class"), ("void_score_png_bytes", "void_score")):
+        np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(served[name][0]))), pixels[key][0])
+
+
 def test_weights_are_stored_once(tmp_path):
     model, treatment = small_models.network("ignore", width=8, depth=3)
     network = folding.fold(model)
@@ -286,7 +302,7 @@ def test_string_ops_are_pinned_to_the_cpu_and_the_network_is_free(base):
     devices = {}
     for node in nodes:
         devices.setdefault(node.op, set()).add(node.device)
-    for op in ("DecodeImage", "EncodePng", "Substr", "StringJoin", "DecodeRaw", "StringLength"):
+    for op in ("DecodeJpeg", "DecodePng", "EncodePng", "Substr", "StringJoin", "DecodeRaw", "StringLength"):
         assert all(device.startswith("/device:CPU:") for device in devices[op]), (op, devices[op])
     assert devices["Conv2D"] == {""}
 
