@@ -10,6 +10,7 @@ from kseg import cpp_session, serving, signatures
 
 # Logits: closer than this, the order of two classes is arithmetic noise.
 TIES = {"float32": 1e-4, "bfloat16": 0.25}
+_BYTES_APART = 16  # of a void score, of 255, in low precision
 
 
 def check(folder, logits, treatment, threshold, about_json, tie=TIES["float32"]):
@@ -43,8 +44,13 @@ def check(folder, logits, treatment, threshold, about_json, tie=TIES["float32"])
         if wrong:
             raise ValueError(f"the exported `{name}` differs from Keras' in {wrong} of {clear.size} pixels.")
     served = {name: _decode(detail[f"{name}_png_bytes"][0]) for name in ("mask", "class", "void_score")}
+    exact = tie <= TIES["float32"]
     for name, array in served.items():
-        if not np.array_equal(array, pixels[name][0]):
+        apart = np.abs(array.astype(int) - pixels[name][0])
+        # In low precision, what a graph computes as one op and rounds once depends on what is around it.
+        if not exact:
+            apart = np.maximum(apart - _BYTES_APART, 0) if name == "void_score" else apart * clear[0]
+        if apart.any():
             raise ValueError(f"`{name}` differs between the signatures `detail` and `tensor`.")
     abstains = pixels["void_score"] >= 128
     if not np.array_equal(pixels["mask"], np.where(abstains, treatment.num_classes, pixels["class"])):
