@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from test_losses import ALL, K, example, value_and_gradient
 
-from kseg import losses, pixel_losses
+from kseg import label_map_loss, losses, pixel_losses
 
 
 def reference(kind, labels, logits, ignore=255, void=None, void_weight=1.0, class_weights=None, sample_weight=None,
@@ -137,6 +137,17 @@ def test_the_sums_as_a_gpu_takes_them_are_the_same(name, monkeypatch):
     value, gradient = value_and_gradient(ALL[name], labels, logits)
     monkeypatch.setattr(pixel_losses, "_on_gpu", lambda: True)
     other_value, other_gradient = value_and_gradient(ALL[name], labels, logits)
+    np.testing.assert_allclose(other_value, value, rtol=1e-12)
+    np.testing.assert_allclose(other_gradient, gradient, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["sum", "ce_smooth_focal", "entropic", "dice_per_image"])
+def test_a_compiled_loss_in_many_strips_is_the_loss_of_the_whole(name, monkeypatch):
+    labels, logits = example(seed=45, shape=(2, 6, 5))
+    value, gradient = value_and_gradient(ALL[name], labels, logits)
+    monkeypatch.setattr(label_map_loss, "_STRIP_PIXELS", 10)  # two rows, three strips an image
+    compiled = type(ALL[name]).from_config({**ALL[name].get_config(), "jit_compile": True})
+    other_value, other_gradient = value_and_gradient(compiled, labels, logits)
     np.testing.assert_allclose(other_value, value, rtol=1e-12)
     np.testing.assert_allclose(other_gradient, gradient, rtol=1e-9, atol=1e-15)
 
