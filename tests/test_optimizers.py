@@ -90,6 +90,27 @@ def test_an_overflow_skips_the_step_and_halves_the_scale_and_the_next_step_is_ta
     assert weight.numpy()[0, 0] < 1.0 and int(optimizer.iterations) == 1
 
 
+def test_a_scaled_step_is_the_unscaled_one_and_the_scale_starts_high():
+    weight = tf.Variable([[1.0, 2.0]])
+    values = settings(name="sgd", momentum=0.0, weight_decay=0.0, clip_norm=0.0, learning_rate=0.5, schedule="constant")
+    optimizer = optimizers.create(values, 10, "mixed_float16")
+    optimizer.build([weight])
+    assert float(optimizer.dynamic_scale) == 2.0**15
+    optimizer.apply([optimizer.scale_loss(tf.constant([[1.0, -1.0]]))], [weight])
+    np.testing.assert_array_equal(weight, [[0.5, 2.5]])
+
+
+def test_the_scale_doubles_after_as_many_steps_in_a_row_as_were_asked_for():
+    weight = tf.Variable([1.0])
+    optimizer = optimizers.LossScaleOptimizer(optimizers.SGD(), initial_scale=4.0, dynamic_growth_steps=3)
+    optimizer.build([weight])
+    scales = []
+    for gradient in (1.0, 1.0, np.inf, 1.0, 1.0, 1.0, 1.0):
+        optimizer.apply([tf.constant([gradient])], [weight])
+        scales.append(float(optimizer.dynamic_scale))
+    assert scales == [4, 4, 2, 2, 2, 4, 4]  # an overflow halves it, and the count begins anew
+
+
 def test_the_average_is_that_of_the_weights_so_far_and_of_the_normalisation_statistics():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.BatchNormalization()])
     model.layers[1].moving_mean.assign([4.0])
