@@ -85,7 +85,8 @@ class ConfusionMatrix(keras.metrics.Metric):
       num_classes: K.
       ignore_class: truth value counted nowhere; None = none.
       from_logits: True: predictions are [..., K] or [..., K + 1] and the largest channel decides, channel K being
-        "no class". False: they are class indices of the truth's shape, K = abstain.
+        "no class"; a pixel with a NaN in any channel abstains (kseg.evaluate refuses a score of NaN). False: they are
+        class indices of the truth's shape, K = abstain.
       name: what logs call the result.
       dtype: of the result; counts stay int64.
     """
@@ -111,7 +112,11 @@ class ConfusionMatrix(keras.metrics.Metric):
                     f"{self.name}: expected logits of {self.num_classes} or {self.num_classes + 1} channels, got shape "
                     f"{y_pred.shape}; pass from_logits=False for class indices."
                 )
-            y_pred = tf.argmax(y_pred, -1, output_type=tf.int32)
+            decision = tf.argmax(y_pred, -1, output_type=tf.int32)
+            if y_pred.dtype.is_floating:  # argmax calls a pixel of NaN class 0
+                undecided = tf.reduce_any(tf.math.is_nan(y_pred), -1)
+                decision = tf.where(undecided, self.num_classes, decision)
+            y_pred = decision
         truth, mask = _like(y_pred, y_true, sample_weight)
         self.counts.assign_add(confusion_matrix(truth, y_pred, self.num_classes, self.ignore_class, mask))
 

@@ -72,6 +72,17 @@ def test_leading_axes_give_the_numbers_of_each_matrix():
     assert metrics.leak(matrices[..., 2, :]).tolist() == [[2 / 3], [2 / 3], [0.0]]
 
 
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("channels", [2, 3])
+def test_logits_that_are_not_numbers_decide_nothing_and_infinite_ones_do(jit, channels):
+    logits = np.zeros((5, channels), np.float32)
+    logits[0], logits[1, 1], logits[2, 0] = np.nan, np.nan, np.nan
+    logits[3, 1], logits[4, 0] = np.inf, -np.inf
+    metric = metrics.ConfusionMatrix(2)
+    tf.function(metric.update_state, jit_compile=jit)(tf.zeros(5, tf.int32), tf.constant(logits))
+    assert metric.matrix()[0].tolist() == [0, 2, 3]
+
+
 def test_an_abstention_is_a_miss_where_keras_mean_iou_drops_it():
     truth, prediction = [0, 1], [0, 2]
     stock = keras.metrics.MeanIoU(num_classes=2, ignore_class=255)
