@@ -7,7 +7,8 @@ case is LOOP:LOSS[:OPTION...], with
     LOOP    fit (Keras), loop (strategy.run), accumulate (strategy.run, each replica's batch in two parts)
     LOSS    a key of `losses_by_name`, or treatment=NAME
     OPTION  clip (by global norm, so that every step is clipped), group (group norm in place of synchronized batch
-            norm), adamw, overflow=R (mixed_float16; an input of replica R overflows in the one step taken)
+            norm), adamw, overflow=R (mixed_float16; an input of replica R overflows in the one step taken), late (it is
+            R's gradient that does: an input's NaN reaches all replicas by the global loss alone)
 For each case CASE/weights and CASE/loss are written; with overflow also CASE/scales and CASE/before. SGD, no ReLU and
 no max-pooling: ties and Adam's small epsilon amplify rounding.
 """
@@ -108,14 +109,16 @@ def run_case(strategy, loop, loss_name, options):
         model.compile(optimizer, loss)
     before = [weight.numpy() for weight in model.trainable_variables]
     steps = STEPS
+    late = overflow if "late" in options else None
     if overflow is not None:
         steps = 1
+    if overflow is not None and late is None:
         images[overflow * BATCH // strategy.num_replicas_in_sync, 0, 0] = np.inf
     if loop == "fit":
         batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(BATCH, drop_remainder=True).take(steps)
         value = model.fit(batches, epochs=1, verbose=0, shuffle=False).history["loss"][0]
     else:
-        step = _train_step(strategy, model, loss, optimizer, parts=2 if loop == "accumulate" else 1)
+        step = _train_step(strategy, model, loss, optimizer, 2 if loop == "accumulate" else 1, late)
         batches = (tuple(array[i * BATCH : (i + 1) * BATCH] for array in (images, labels)) for i in range(steps))
         value = np.mean([step(_distributed(strategy, batch)).numpy() for batch in batches])
     variables = model.trainable_variables if overflow is not None else model.weights
@@ -127,7 +130,7 @@ def run_case(strategy, loop, loss_name, options):
     return written
 
 
-def _train_step(strategy, model, loss, optimizer, parts):
+def _train_step(strategy, model, loss, optimizer, parts, late):
     def replica_step(images, labels):
         if parts > 1:
             micro_batches = list(zip(tf.split(images, parts), tf.split(labels, parts)))
@@ -140,6 +143,9 @@ def _train_step(strategy, model, loss, optimizer, parts):
                 value = loss(labels, model(images, training=True))
                 scaled = optimizer.scale_loss(value)
             gradients = tape.gradient(scaled, model.trainable_variables)
+        if late is not None:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            gradients = [gradient + tf.where(tf.equal(replica, late), np.inf, 0.0) for gradient in gradients]
         optimizer.apply(gradients, model.trainable_variables)
         return value
 

@@ -361,6 +361,19 @@ def test_accumulated_parts_have_the_value_and_gradient_of_the_whole_batch(name):
         np.testing.assert_allclose(summed, gradient, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.parametrize("channels", [None, K])
+def test_accumulated_gradients_of_a_scaled_loss_are_scaled_and_the_value_is_not(channels):
+    labels, logits = example(seed=16, shape=(2, 3, 4))
+    z = tf.Variable(logits)
+    loss = losses.MaskedSparseCategoricalCrossentropy(void_class=K)
+    parts = [(tf.constant(i), tf.constant(labels[i : i + 1])) for i in (0, 1)]
+    arguments = (loss, lambda image: z[image : image + 1], parts, [z])
+    value, (gradient,) = losses.accumulated_gradients(*arguments, channels=channels)
+    same, (scaled,) = losses.accumulated_gradients(*arguments, lambda x: 1024.0 * x, channels=channels)
+    assert float(same) == float(value)
+    np.testing.assert_array_equal(tf.convert_to_tensor(scaled), 1024.0 * tf.convert_to_tensor(gradient))
+
+
 def test_the_mean_of_half_batch_dice_gradients_is_far_from_the_whole_batchs():
     labels, logits = example(seed=15, shape=(2, 8, 8))
     labels[0, :, 1:] = 255

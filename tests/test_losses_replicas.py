@@ -28,6 +28,7 @@ TREATMENTS = tuple(
 
 LOOPS = [*(f"loop:{name}" for name in LOSSES), "loop:ce_dice:clip", "loop:dice:group:clip"]
 OVERFLOWS = [f"{loop}:ce_dice:clip:overflow={bad}" for loop, bad in (("fit", 1), ("loop", 0), ("loop", 1))]
+OVERFLOWS += [f"loop:ce_dice:late:overflow={bad}" for bad in (0, 1)]
 SCALED = ["loop:ce:scaled", "fit:ce:scaled"]
 CASES = {
     1: [*LOOPS, "fit:ce_dice:clip", "loop:ce:group", "loop:ce_top_k:group", "loop:stock"],
