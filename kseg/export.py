@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 import kseg
-from kseg import evaluate, export_check, folding, guards, serving, signatures, wire
+from kseg import evaluate, export_check, folding, guards, layers, serving, signatures, wire
 
 METADATA = os.path.join("assets.extra", "kseg.json")
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -121,10 +121,7 @@ def export_model(
     bytes_per_pixel = folding.activation_bytes_per_pixel(
         lambda images: signatures.answer(treatment, threshold, network(images, training=False))
     )
-    default = guards.Limits()
-    limits = dataclasses.replace(
-        default, max_pixels=max_pixels or min(default.max_pixels, int(_MEMORY_BUDGET / bytes_per_pixel))
-    )
+    limits = _limits(network, input_size, max_pixels, bytes_per_pixel)
     about = {
         **_about(table, treatment, threshold, calibration),
         "precision": precision,
@@ -162,6 +159,24 @@ def export_model(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _limits(network, input_size, max_pixels, bytes_per_pixel):
+    """guards.Limits; where `max_pixels` is 0, as many as the memory budget allows, and one image in any case."""
+    default = guards.Limits()
+    least = int(np.prod(input_size))
+    if not 0 <= max_pixels <= default.max_side**2 or 0 < max_pixels < least:
+        raise ValueError(
+            f"max_pixels={max_pixels}: expected {max(least, 1)} to {default.max_side**2}, or 0 for what "
+            f"{_MEMORY_BUDGET / 2**30:g} GiB of activations allow."
+        )
+    stride = max((layer.stride for layer in network.layers if isinstance(layer, layers.PadToStride)), default=1)
+    return dataclasses.replace(
+        default,
+        max_pixels=max_pixels or max(min(default.max_pixels, int(_MEMORY_BUDGET / bytes_per_pixel)), least),
+        # Every image is seen at one size, or at its own, padded.
+        **({"least_pixels": least} if least else {"stride": stride}),
+    )
 
 
 def _about(table, treatment, threshold, calibration):

@@ -20,16 +20,21 @@ class Limits:
     """What a request may ask for.
 
     Attributes:
-      max_pixels: of one encoded image, and of all images of one `tensor` request together.
+      max_pixels: of one encoded image, and of all images of one `tensor` request together, counted as the network
+        computes them: both sides rounded up to `stride`.
       max_side: px, height and width.
       max_images: of one request.
       max_image_bytes: of one encoded image.
+      stride: px, to whose multiples the network pads both sides.
+      least_pixels: that each image of a `tensor` request counts, where the network sees all images at one size.
     """
 
     max_pixels: int = 4096 * 2048
     max_side: int = 16384
     max_images: int = 64
     max_image_bytes: int = 64 * 2**20
+    stride: int = 1
+    least_pixels: int = 0
 
 
 def pixels(image, limits):
@@ -43,7 +48,7 @@ def pixels(image, limits):
     shape = tf.cond(tf.equal(rank, 4), lambda: shape, lambda: tf.constant([1, 1, 1, 3], tf.int64))
     shape = tf.ensure_shape(shape, [4])
     images, height, width, channels = tf.unstack(shape)
-    count = images * height * width
+    each = tf.maximum(_padded_pixels(height, width, limits), limits.least_pixels)
     size = [_text(height), " x ", _text(width), " px"]
     with tf.control_dependencies(
         [
@@ -54,9 +59,9 @@ def pixels(image, limits):
             _require(tf.minimum(height, width) >= 1, "the image is empty: ", *size),
             _require(tf.maximum(height, width) <= limits.max_side, _too_long(limits), *size),
             _require(
-                count <= limits.max_pixels,
+                images * each <= limits.max_pixels,
                 *("at most ", limits.max_pixels, " pixels in one request, got "),
-                *(_text(images), " x ", *size),
+                *(_text(images), " x ", *size, _counted(images * each, images * height * width)),
             ),
         ]
     ):
@@ -101,13 +106,15 @@ def headers(image_bytes, limits):
             contents = tf.identity(contents)
         height, width = tf.cond(is_png, lambda: _png_size(start), lambda: _jpeg_size(contents, which))
         shape, long = [_text(height), " x ", _text(width), " px"], _too_long(limits)
+        count = _padded_pixels(height, width, limits)
         with tf.control_dependencies(
             [
                 _require(tf.minimum(height, width) >= 1, *which, " is empty: ", *shape),
                 _require(tf.maximum(height, width) <= limits.max_side, *which, ": ", long, *shape),
                 _require(
-                    height * width <= limits.max_pixels,
+                    count <= limits.max_pixels,
                     *(*which, ": at most ", limits.max_pixels, " pixels, got ", *shape),
+                    _counted(count, height * width),
                 ),
             ]
         ):
@@ -154,6 +161,17 @@ def _jpeg_size(contents, which):
     with tf.control_dependencies([_require(found, *which, " is a JPEG without a usable frame header")]):
         head = tf.cast(tf.identity(head), tf.int64)
     return head[5] * 256 + head[6], head[7] * 256 + head[8]
+
+
+def _padded_pixels(height, width, limits):
+    return (height + -height % limits.stride) * (width + -width % limits.stride)
+
+
+def _counted(count, pixels):
+    """What a refusal adds where the network computes more pixels than the request has."""
+    with tf.device(CPU):
+        note = tf.strings.join([", which count as ", _text(count), " pixels"])
+        return tf.where(tf.equal(count, pixels), "", note)
 
 
 def _too_long(limits):

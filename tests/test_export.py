@@ -380,6 +380,21 @@ def test_every_encoder_can_be_served(encoder, precision, tmp_path):
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
 
 
+def test_images_count_as_many_pixels_as_the_network_computes():
+    limits = guards.Limits(max_pixels=4000, least_pixels=960)
+    guards.pixels(tf.zeros([4, 1, 1, 3], tf.uint8), limits)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="got 5 x 1 x 1 px, which count as 4800 pixels"):
+        guards.pixels(tf.zeros([5, 1, 1, 3], tf.uint8), limits)
+    model, _ = small_models.network("ignore", width=2, depth=3)
+    own_size = export._limits(model, (0, 0), 0, bytes_per_pixel=2**20)
+    assert (own_size.max_pixels, own_size.stride, own_size.least_pixels) == (2048, 8, 0)
+    one_size = export._limits(model, (64, 96), 0, bytes_per_pixel=2**20)
+    assert (one_size.max_pixels, one_size.stride, one_size.least_pixels) == (6144, 1, 6144)  # one image in any case
+    for max_pixels in (-1, 6143, 10**20):
+        with pytest.raises(ValueError, match=f"max_pixels={max_pixels}: expected 6144 to 268435456, or 0"):
+            export._limits(model, (64, 96), max_pixels, bytes_per_pixel=1)
+
+
 # Versions and failures. ---------------------------------------------------------------------------------------------
 
 

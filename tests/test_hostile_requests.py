@@ -126,6 +126,9 @@ REFUSED = {
     "too many images": ("tensor", zeros(65, 1, 1, 3), "at most 64 images, got 65"),
     "too wide": ("tensor", zeros(1, 1, 16385, 3), "at most 16384 px"),
     "too many pixels": ("tensor", zeros(2, 1024, 801, 3), "at most 1638400 pixels"),
+    # A million pixels, which the network pads to four million.
+    "too many narrow images": ("tensor", zeros(64, 16384, 1, 3), "64 x 16384 x 1 px, which count as 4194304 pixels"),
+    "a file of odd sides": ("serving_default", [png_header(1283, 1277) + PNG[33:]], "which count as 1643520 pixels"),
     "floats": ("tensor", zeros(1, 16, 16, 3, dtype=np.float32), None),
     "strings for pixels": ("tensor", [b"x"], None),
     "pixels for strings": ("serving_default", zeros(1), None),
