@@ -147,7 +147,7 @@ def export_model(
                 log.predict_log.request.CopyFrom(request)
                 writer.write(log.SerializeToString())
         report("checking them through TensorFlow's C++ session")
-        export_check.check(temporary, logits, treatment, threshold, about_json, export_check.TIES[precision])
+        export_check.check(temporary, logits, treatment, threshold, about_json, export_check.TIES[precision], requests)
         metadata = {**about, "origin": origin, "files": _digests(temporary)}
         with open(os.path.join(temporary, METADATA), "w") as file:
             json.dump(metadata, file, indent=1, allow_nan=False)
@@ -240,10 +240,10 @@ def _quiet():
 def _warmup_requests(served, sizes, limits):
     """A PredictRequest for each signature at each size; encoded images as PNG and as JPEG."""
     for height, width in sizes:
-        if height * width > limits.max_pixels:
+        if height * width > limits.max_pixels or max(height, width) > limits.max_side:
             raise ValueError(
-                f"warm-up size {height}x{width} is beyond max_pixels={limits.max_pixels}; "
-                "export with a larger --max_pixels or other --warmup_sizes."
+                f"warm-up size {height}x{width} is beyond max_pixels={limits.max_pixels} or "
+                f"max_side={limits.max_side}; export with a larger --max_pixels or other --warmup_sizes."
             )
     for name, (_, (spec, *_)) in served.items():
         if name == serving.ABOUT:

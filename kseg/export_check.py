@@ -13,7 +13,7 @@ TIES = {"float32": 1e-4, "bfloat16": 0.25}
 _BYTES_APART = 16  # of a void score, of 255, in low precision
 
 
-def check(folder, logits, treatment, threshold, about_json, tie=TIES["float32"]):
+def check(folder, logits, treatment, threshold, about_json, tie=TIES["float32"], warmup=()):
     """Holds the SavedModel, run by TensorFlow's C++ session, against Keras on the same network.
 
     Args:
@@ -21,6 +21,7 @@ def check(folder, logits, treatment, threshold, about_json, tie=TIES["float32"])
       logits: f(images float32 [N, H, W, 3]) -> logits of the network that was exported.
       treatment, threshold, about_json: as exported.
       tie: two logits closer than this may swap places.
+      warmup: wire.PredictRequests that must be answered: a server does not load a model that fails one of its own.
 
     Raises:
       ValueError: if any pixel differs beyond ties, an answer differs between signatures, or a request fails.
@@ -36,8 +37,11 @@ def check(folder, logits, treatment, threshold, about_json, tie=TIES["float32"])
             detail = session.run(serving.DETAIL, image_bytes=[png])
             masks = session.run(serving.SERVING_DEFAULT, image_bytes=[png, encode(picture(1, 1), "PNG"), png])
             about = session.run(serving.ABOUT, query=[b"", b""])
+            for request in warmup:
+                inputs = {name: tensor.SerializeToString() for name, tensor in request.inputs.items()}
+                session.run(request.model_spec.signature_name, **inputs)
     except cpp_session.SessionError as error:
-        raise ValueError(f"TensorFlow's C++ session refuses the export: {error}") from None
+        raise ValueError(f"TensorFlow's C++ session refuses the export: {serving.sentence(error.message)}") from None
     clear = ~near_tie(treatment, threshold, z.numpy(), tie)
     for name in ("mask", "class"):
         wrong = int(np.sum((pixels[name] != expected[name]) & clear))

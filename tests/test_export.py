@@ -27,6 +27,7 @@ from kseg import (
     signatures,
     treatments,
     unet,
+    wire,
 )
 from tfrecords import labels
 
@@ -450,11 +451,16 @@ def test_the_check_catches_another_network(base):
     export_check.check(path, folding.fold(model), treatment, 2.4, about_json)
     with pytest.raises(ValueError, match="differs from Keras"):
         export_check.check(path, folding.fold(other), treatment, 2.4, about_json)
+    warmup = [wire.predict_request("serving_default", {"image_bytes": [b"x"]})]
+    with pytest.raises(ValueError, match="refuses the export: image 0 of the request is neither a PNG nor a JPEG$"):
+        export_check.check(path, folding.fold(model), treatment, 2.4, about_json, warmup=warmup)
 
 
 def test_infinite_weights_and_unserveable_options_are_refused(quick, tmp_path):
     with pytest.raises(ValueError, match="512x512 is beyond max_pixels=1000"):
         quick(tmp_path, warmup_sizes=[(512, 512)], max_pixels=1000)
+    with pytest.raises(ValueError, match="20000x20 is beyond .* max_side=16384"):
+        quick(tmp_path, warmup_sizes=[(20000, 20)])
     with pytest.raises(ValueError, match="float16.*expected one of float32, bfloat16"):
         quick(tmp_path, precision="float16")
     model, treatment = small_models.network("ignore", width=2, depth=1)
