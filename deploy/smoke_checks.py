@@ -49,8 +49,6 @@ def main(argv):
     check("the model becomes AVAILABLE", wait(lambda: available(base, versions[0]), _START_SECONDS))
     if failed:
         sys.exit(1)
-    if failed:
-        sys.exit(1)
     with predict.Local(os.path.join(_EXPORT_DIR.value, str(versions[0]))) as local:
         expected, about = local.detail([picture, noise(31, 17)]), local.about()
         pixels = np.array(PIL.Image.open(io.BytesIO(noise(31, 17))))[None]
