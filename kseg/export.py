@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 import kseg
-from kseg import evaluate, export_check, folding, guards, layers, serving, signatures, wire
+from kseg import evaluate, export_check, failures, folding, guards, layers, serving, signatures, wire
 
 METADATA = os.path.join("assets.extra", "kseg.json")
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -138,14 +138,15 @@ def export_model(
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         report(f"writing {len(served)} signatures")
-        _write_saved_model(temporary, network, served)
-        os.makedirs(os.path.join(temporary, "assets.extra"))
         requests = list(_warmup_requests(served, warmup_sizes, limits))
-        with tf.io.TFRecordWriter(os.path.join(temporary, WARMUP)) as writer:
-            for request in requests:
-                log = wire.PredictionLog()
-                log.predict_log.request.CopyFrom(request)
-                writer.write(log.SerializeToString())
+        with failures.writing(temporary):
+            _write_saved_model(temporary, network, served)
+            os.makedirs(os.path.join(temporary, "assets.extra"))
+            with tf.io.TFRecordWriter(os.path.join(temporary, WARMUP)) as writer:
+                for request in requests:
+                    log = wire.PredictionLog()
+                    log.predict_log.request.CopyFrom(request)
+                    writer.write(log.SerializeToString())
         report("checking them through TensorFlow's C++ session")
         export_check.check(temporary, logits, treatment, threshold, about_json, export_check.TIES[precision], requests)
         metadata = {**about, "origin": origin, "files": _digests(temporary)}
@@ -259,6 +260,8 @@ def _warmup_requests(served, sizes, limits):
 
 
 def _version_folder(export_dir, version):
+    if os.path.exists(export_dir) and not os.path.isdir(export_dir):
+        raise NotADirectoryError(f"{export_dir} is no folder; give the folder that holds the versions.")
     os.makedirs(export_dir, exist_ok=True)
     present = [int(name) for name in os.listdir(export_dir) if name.isdigit()]
     if version == "next":

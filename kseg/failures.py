@@ -38,6 +38,15 @@ def explained(config):
         ) from error
 
 
+@contextlib.contextmanager
+def writing(path):
+    """While inside, TensorFlow's failure to write files below `path`, such as on a full disk, is an OSError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(f"{path} cannot be written ({_reason(error)}).") from error
+
+
 def _reason(error):
     """The first line of TensorFlow's message, without the names of its nodes."""
     return re.sub(r"\{\{.*?\}\}\s*", "", str(error)).strip().splitlines()[0]

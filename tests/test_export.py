@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import types
 
 import keras
@@ -432,6 +433,25 @@ def test_a_failed_check_leaves_nothing_behind(quick, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="differs"):
         quick(tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_behind(tmp_path):
+    model, treatment = small_models.network("ignore")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # of any file, as a disk with little left would
+    try:
+        with pytest.raises(OSError, match=r"writing-1 cannot be written \(.*File too large") as caught:
+            export.export_model(model, treatment, labels.CITYSCAPES, str(tmp_path), warmup_sizes=())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value) and "{{" not in str(caught.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_is_no_folder_of_versions(quick, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file is no folder; give the folder that holds the versions"):
+        quick(tmp_path / "file")
 
 
 def test_what_a_killed_export_left_is_replaced(quick, tmp_path):
