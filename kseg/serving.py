@@ -72,8 +72,12 @@ class Client:
     """
 
     def __init__(self, address, model="kseg", version=0, label="", deadline_seconds=DEADLINE_SECONDS):
-        parts = urllib.parse.urlsplit(address)
-        if parts.scheme not in _TRANSPORTS or not parts.netloc:
+        try:
+            parts = urllib.parse.urlsplit(address)
+            known = parts.scheme in _TRANSPORTS and parts.hostname and parts.port != 0  # asking checks the port
+        except ValueError:
+            known = False
+        if not known:
             raise ValueError(f"server {address!r}: expected grpc://HOST:8500 or http://HOST:8501.")
         if version and label:
             raise ValueError("give a version or a label, not both.")
@@ -236,12 +240,12 @@ class _Rest:
         strings = isinstance(value, (list, tuple))
         rows = [{"b64": base64.b64encode(item).decode()} for item in value] if strings else value.tolist()
         body = {"signature_name": signature, "instances": [{name: row} for row in rows]}
-        answer = self._request("POST", f"{self._url(spec)}:predict", seconds, json=body)["predictions"]
+        answer = self._request("POST", f"{self._url(spec)}:predict", "predictions", seconds, json=body)
         return {name: [_from_json(row) for row in rows] for name, rows in _columns(answer, signature).items()}
 
     def ready(self, spec, seconds):
-        answer = self._request("GET", self._url(spec), seconds)
-        return any(status["state"] == "AVAILABLE" for status in answer["model_version_status"])
+        answer = self._request("GET", self._url(spec), "model_version_status", seconds)
+        return any(status["state"] == "AVAILABLE" for status in answer)
 
     def close(self):
         pass
@@ -252,7 +256,8 @@ class _Rest:
             return f"{path}/versions/{spec['version']}"
         return f"{path}/labels/{spec['label']}" if spec["label"] else path
 
-    def _request(self, method, url, seconds, **arguments):
+    def _request(self, method, url, key, seconds, **arguments):
+        """What the answer, a JSON object, has under `key`: a list."""
         try:
             response = self._requests.request(method, url, timeout=seconds, **arguments)
         except self._requests.Timeout:
@@ -266,7 +271,9 @@ class _Rest:
         if response.status_code != 200:
             message = answer.get("error", "") if isinstance(answer, dict) else ""
             raise _StatusError(_HTTP_CODES.get(response.status_code, "UNKNOWN"), str(message))
-        return answer
+        if not isinstance(answer, dict) or not isinstance(answer.get(key), list):
+            raise _StatusError("UNKNOWN", "this is not TF-Serving's REST interface; is the port the right one?")
+        return answer[key]
 
 
 _TRANSPORTS = {"grpc": _Grpc, "grpcs": _Grpc, "http": _Rest, "https": _Rest}

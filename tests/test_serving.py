@@ -4,6 +4,7 @@ What runs here is TensorFlow's C++ session behind TF-Serving's protocol (tests/s
 """
 
 import base64
+import http.server
 import json
 import pathlib
 import socket
@@ -120,7 +121,13 @@ def test_versions_and_labels_are_asked_for(addresses, transport):
         serving.Client(addresses[transport], label="canary").about()
 
 
-@pytest.mark.parametrize("address", ["localhost:8500", "ftp://host", "grpc://", ""])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("localhost:8500", "ftp://host", "grpc://", "", "grpc://:8500"),
+        *("http://host:port", "http://host:85010", "http://[::1:8501"),
+    ],
+)
 def test_an_address_of_another_kind_is_refused(address):
     with pytest.raises(ValueError, match="expected grpc://HOST:8500 or http://HOST:8501"):
         serving.Client(address)
@@ -142,6 +149,30 @@ def test_a_server_that_starts_late_is_waited_for(models, scheme):
     port = free_port()
     ports = {"grpc_port": port} if scheme == "grpc" else {"rest_port": port}
     answers = []
+@pytest.mark.parametrize("contents", [b"<html>", b"{}", b"[]", b"null", b'{"predictions": 1}'])
+def test_a_server_of_another_kind_is_told(contents):
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(contents)))
+            self.end_headers()
+            self.wfile.write(contents)
+
+        do_GET = do_POST
+
+        def log_message(self, *unused):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with serving.Client(f"http://127.0.0.1:{server.server_port}") as client:
+            with pytest.raises(serving.ServingError, match="not TF-Serving's REST interface; is the port"):
+                client.about()
+            assert not client.ready()
+        server.shutdown()
+
+
 
     def ask():
         with serving.Client(f"{scheme}://127.0.0.1:{port}", deadline_seconds=20) as client:
