@@ -121,7 +121,7 @@ def predict_files(model, paths, output_dir, void_score=False, parallel=4, progre
             _write(f"{stem}_mask.png", encode_png(to_official[mask]))
             _write(f"{stem}_overlay.png", encode_png(_overlay(contents, mask, table)))
         except (ValueError, OSError) as error:
-            return source, str(error)
+            return source, str(error).removeprefix(f"{source} ")
         return None
 
     failures = []

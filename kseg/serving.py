@@ -168,8 +168,11 @@ def as_request_bytes(contents, name="image"):
             buffer = io.BytesIO()
             PIL.ImageOps.exif_transpose(image).convert("RGB").save(buffer, "PNG", compress_level=1)
             return buffer.getvalue()
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} is not a readable image ({str(error).splitlines()[0]}).") from None
+    except PIL.UnidentifiedImageError:  # its text is the address of the bytes
+        raise ValueError(f"{name} is not a readable image (its format is not known).") from None
+    except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file, such as struct.error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{name} is not a readable image ({reason}).") from None
 
 
 def sentence(message):
