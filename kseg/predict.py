@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pathlib
+import threading
 
 import numpy as np
 import PIL.Image
@@ -88,6 +89,8 @@ def version_folder(path):
 def predict_files(model, paths, output_dir, void_score=False, parallel=4, progress=True):
     """Writes NAME_mask.png (official ids) and NAME_overlay.png for each image, and returns what failed.
 
+    Once the server has been unavailable for a whole deadline, the images that are left are not tried.
+
     Args:
       model: Local or serving.Client.
       paths: image files; folders stand for the PNGs and JPEGs anywhere below them.
@@ -100,15 +103,23 @@ def predict_files(model, paths, output_dir, void_score=False, parallel=4, progre
       [(path, one line that says what is wrong)], empty if every image was done.
 
     Raises:
-      ValueError: before any work, if there are no images, a path does not exist, or two would write the same file.
+      ValueError: before any work, if there are no images, a path does not exist, two would write the same file, or
+        `output_dir` cannot be made.
     """
     jobs = _jobs(paths, output_dir)
     about = model.about()
     table = labels.LabelTable.from_json(about["table"])
     to_official = np.array(about["official_ids"], np.uint8)
+    try:
+        os.makedirs(output_dir, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{output_dir} cannot be made a folder ({error.strerror}).") from None
+    gone = threading.Event()
 
     def one(job):
         source, stem = job
+        if gone.is_set():
+            return source, "not tried, since the server is gone"
         try:
             contents = serving.read_image(source)
             if void_score:
@@ -121,6 +132,8 @@ def predict_files(model, paths, output_dir, void_score=False, parallel=4, progre
             _write(f"{stem}_mask.png", encode_png(to_official[mask]))
             _write(f"{stem}_overlay.png", encode_png(_overlay(contents, mask, table)))
         except (ValueError, OSError) as error:
+            if isinstance(error, serving.ServingError) and error.code == "UNAVAILABLE":
+                gone.set()
             return source, str(error).removeprefix(f"{source} ")
         return None
 

@@ -64,6 +64,7 @@ class Client:
       version: number; 0 = the highest that is served.
       label: "stable" or "canary" instead of a version.
       deadline_seconds: for one call, retries included.
+      report: called with a line before a call is tried a second time.
 
     Calls are safe from several threads.
 
@@ -71,7 +72,9 @@ class Client:
       ValueError: on another address.
     """
 
-    def __init__(self, address, model="kseg", version=0, label="", deadline_seconds=DEADLINE_SECONDS):
+    def __init__(
+        self, address, model="kseg", version=0, label="", deadline_seconds=DEADLINE_SECONDS, report=lambda line: None
+    ):
         try:
             parts = urllib.parse.urlsplit(address)
             known = parts.scheme in _TRANSPORTS and parts.hostname and parts.port != 0  # asking checks the port
@@ -84,6 +87,7 @@ class Client:
         self.address = address
         self._spec = {"model": model, "version": version, "label": label}
         self._deadline_seconds = deadline_seconds
+        self._report = report
         self._transport = _TRANSPORTS[parts.scheme](parts)
 
     def masks(self, images):
@@ -138,6 +142,8 @@ class Client:
             except _StatusError as error:
                 if not retry or error.code != "UNAVAILABLE" or time.monotonic() + pause >= end:
                     raise ServingError(self.address, error.code, error.message) from None
+            if pause == _FIRST_PAUSE_SECONDS:
+                self._report(f"{self.address} is not available; trying for {self._deadline_seconds:g} s")
             time.sleep(pause)
             pause *= 2
 

@@ -103,6 +103,26 @@ def test_one_bad_image_is_reported_and_the_others_are_done(local, images, tmp_pa
     assert not list((tmp_path / "out").rglob("*.writing"))
 
 
+def test_a_server_that_goes_away_is_waited_for_once(local, images, tmp_path):
+    asked = []
+
+    class Leaving:
+        about = local.about
+
+        def masks(self, contents):
+            asked.append(contents)
+            if len(asked) > 1:
+                raise serving.ServingError("grpc://host:1", "UNAVAILABLE", "failed to connect")
+            return local.masks(contents)
+
+    for i in range(6):
+        (images / f"copy{i}.png").write_bytes((images / "a.png").read_bytes())
+    failures = predict.predict_files(Leaving(), [images], tmp_path / "out", parallel=1, progress=False)
+    assert len(asked) == 2 and len(failures) == 8
+    assert failures[0][1] == "grpc://host:1: UNAVAILABLE: failed to connect"
+    assert {words for _, words in failures[1:]} == {"not tried, since the server is gone"}
+
+
 def test_work_is_bounded_and_in_parallel(local, images, tmp_path):
     import threading
 
@@ -142,6 +162,9 @@ def test_wrong_paths_are_refused_before_any_work(local, images, tmp_path):
         with pytest.raises(ValueError, match=words):
             predict.predict_files(local, paths, out, progress=False)
     assert not out.exists()
+    out.touch()
+    with pytest.raises(ValueError, match=r"out cannot be made a folder \(File exists"):
+        predict.predict_files(local, [images / "a.png"], out, progress=False)
 
 
 def test_a_model_folder_may_be_the_base_or_a_version_and_nothing_else(folder, tmp_path):

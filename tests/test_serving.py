@@ -139,18 +139,16 @@ def test_an_address_of_another_kind_is_refused(address):
 def test_a_server_that_is_not_there_is_unavailable_after_the_deadline(scheme):
     address = f"{scheme}://127.0.0.1:{free_port()}"
     began = time.monotonic()
-    with pytest.raises(serving.ServingError) as error, serving.Client(address, deadline_seconds=1.0) as client:
+    lines = []
+    client = serving.Client(address, deadline_seconds=1.0, report=lines.append)
+    with pytest.raises(serving.ServingError) as error, client:
         client.about()
+    assert lines == [f"{address} is not available; trying for 1 s"]  # once, though tried more often
     assert error.value.code == "UNAVAILABLE" and address in str(error.value)
     assert 0.3 < time.monotonic() - began < 3
     assert not serving.Client(address).ready()
 
 
-@pytest.mark.parametrize("scheme", ["grpc", "http"])
-def test_a_server_that_starts_late_is_waited_for(models, scheme):
-    port = free_port()
-    ports = {"grpc_port": port} if scheme == "grpc" else {"rest_port": port}
-    answers = []
 @pytest.mark.parametrize("contents", [b"<html>", b"{}", b"[]", b"null", b'{"predictions": 1}'])
 def test_a_server_of_another_kind_is_told(contents):
     class Other(http.server.BaseHTTPRequestHandler):
@@ -175,6 +173,11 @@ def test_a_server_of_another_kind_is_told(contents):
         server.shutdown()
 
 
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_a_server_that_starts_late_is_waited_for(models, scheme):
+    port = free_port()
+    ports = {"grpc_port": port} if scheme == "grpc" else {"rest_port": port}
+    answers = []
 
     def ask():
         with serving.Client(f"{scheme}://127.0.0.1:{port}", deadline_seconds=20) as client:
@@ -291,9 +294,6 @@ def test_what_is_no_image_is_refused_by_name():
             serving.as_request_bytes(contents, "cat.png")
 
 
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
 def test_an_image_with_damaged_exif_is_refused_by_name(monkeypatch):
     # Pillow packs the EXIF anew when it turns a picture, and a value of the wrong type is a struct.error there.
     exif = PIL.Image.Exif()
@@ -308,6 +308,9 @@ def test_an_image_with_damaged_exif_is_refused_by_name(monkeypatch):
         serving.as_request_bytes(contents, "cat.jpg")
 
 
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
         ("assertion failed: [kseg: at most 64 images, got 65]\n\t [[{{node Assert}}]]", "at most 64 images, got 65"),
         ("assertion failed: [kseg: image must be [images, height, width, 3], got 0 dimensions]\n\t [[x]]",
          "image must be [images, height, width, 3], got 0 dimensions"),

@@ -33,7 +33,11 @@ def main(argv):
             raise ValueError("give either --model or --server.")
         if _SERVER.value:
             model = serving.Client(
-                _SERVER.value, model=_MODEL_NAME.value, label=_MODEL_LABEL.value, deadline_seconds=_DEADLINE.value
+                _SERVER.value,
+                model=_MODEL_NAME.value,
+                label=_MODEL_LABEL.value,
+                deadline_seconds=_DEADLINE.value,
+                report=lambda line: print(line, file=sys.stderr),
             )
         else:
             model = predict.Local(_MODEL.value)
