@@ -12,6 +12,7 @@ import tensorflow as tf
 CPU = "/CPU:0"  # strings and codecs exist there alone
 _PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _MAX_JPEG_SEGMENTS = 1024  # before the frame header; a picture straight from a camera has about ten
+_MAX_JPEG_SCANS = 2000  # a progressive picture has about ten, a film behind one looks like some hundred
 _JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: what libjpeg decodes
 
 
@@ -158,7 +159,18 @@ def _jpeg_size(contents, which):
     position, _ = tf.while_loop(walking, step, (tf.constant(2), tf.constant(0)), parallel_iterations=1)
     head = bytes_at(position)
     found = tf.equal(head[0], 0xFF) & tf.reduce_any(tf.equal(head[1], _JPEG_FRAMES)) & (position + 9 <= size)
-    with tf.control_dependencies([_require(found, *which, " is a JPEG without a usable frame header")]):
+    # A scan of twenty bytes makes the decoder visit every pixel: a megabyte of them would keep it busy for ten minutes.
+    codes = tf.io.decode_raw(contents, tf.uint8)
+    scans = tf.size(tf.where(tf.equal(codes[:-1], 0xFF) & tf.equal(codes[1:], 0xDA)))
+    with tf.control_dependencies(
+        [
+            _require(found, *which, " is a JPEG without a usable frame header"),
+            _require(
+                scans <= _MAX_JPEG_SCANS,
+                *(*which, " is a JPEG of ", _text(scans), " scans; at most ", _MAX_JPEG_SCANS),
+            ),
+        ]
+    ):
         head = tf.cast(tf.identity(head), tf.int64)
     return head[5] * 256 + head[6], head[7] * 256 + head[8]
 

@@ -100,9 +100,16 @@ def jpeg_with_size(jpeg, width, height):
     return jpeg[:at] + struct.pack(">HH", height, width) + jpeg[at + 4 :]
 
 
+def jpeg_with_scans(jpeg, count):
+    """The same progressive JPEG with its last scan repeated."""
+    scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    return jpeg[:-2] + scan * count + jpeg[-2:]
+
+
 IMAGE = small_models.picture(40, 60)
 PILLOW = PIL.Image.fromarray(IMAGE)
 PNG, JPEG = small_models.encode(IMAGE), small_models.encode(IMAGE, "JPEG")
+PROGRESSIVE = small_models.encode(IMAGE, "JPEG", progressive=True)
 EXIF = PIL.Image.Exif()
 EXIF[0x0112] = 6
 
@@ -171,6 +178,7 @@ REFUSED = {
     "a JPEG of 65500 x 65500": ("serving_default", [jpeg_with_size(JPEG, 65500, 65500)], "got 65500 x 65500 px"),
     "a JPEG of 16000 x 16000": ("serving_default", [jpeg_with_size(JPEG, 16000, 16000)], "at most 1638400 pixels"),
     "a JPEG without rows": ("serving_default", [jpeg_with_size(JPEG, 60, 0)], "empty: 0 x 60 px"),
+    "a JPEG of 3000 scans": ("serving_default", [jpeg_with_scans(PROGRESSIVE, 3000)], "scans; at most 2000"),
     "a good file, then a bad one": ("serving_default", [PNG, JPEG, b"x"], "image 2 of the request"),
     "a truncated PNG": ("serving_default", [PNG[: len(PNG) // 2]], None),
     "a truncated JPEG": ("serving_default", [JPEG[: len(JPEG) // 2]], None),
@@ -202,7 +210,8 @@ ACCEPTED = {
     ),
     "a gray JPEG": ("serving_default", [small_models.encode(PILLOW.convert("L"), "JPEG")]),
     "a CMYK JPEG": ("serving_default", [small_models.encode(PILLOW.convert("CMYK"), "JPEG")]),
-    "a progressive JPEG": ("serving_default", [small_models.encode(PILLOW, "JPEG", progressive=True)]),
+    "a progressive JPEG": ("serving_default", [PROGRESSIVE]),
+    "a JPEG of many scans": ("serving_default", [jpeg_with_scans(PROGRESSIVE, 500)]),
     "a JPEG with EXIF, ICC profile and comment": (
         "serving_default",
         [small_models.encode(PILLOW, "JPEG", exif=EXIF, icc_profile=b"p" * 70000, comment=b"c" * 60000)],
