@@ -11,8 +11,9 @@ RUN    := $(VENV)/bin/python
 demo: $(VENV)/.installed
 	$(RUN) tools/demo.py --output_dir=build/demo
 
+# A process a core (four at most), each test file in one of them: a file's tests share what they train.
 test: $(VENV)/.installed
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 # Tests of optional dependencies: every extra but the CUDA libraries, in an environment of its own.
 test-extras: .venv-extras/.installed

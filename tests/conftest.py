@@ -62,6 +62,18 @@ def pytest_deselected(items):
         _not_run.update(name for name in _HOW if item.get_closest_marker(name))
 
 
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):  # one of several processes: the one that writes the last lines asks
+        session.config.workeroutput["not_run"] = dict(_not_run)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Every process deselects the same tests of the whole suite."""
+    if not _not_run:
+        _not_run.update(getattr(node, "workeroutput", {}).get("not_run", {}))
+
+
 def pytest_terminal_summary(terminalreporter):
     for name, how in _HOW.items():
         if _not_run[name]:
