@@ -10,7 +10,7 @@ Command: python tools/convert_camvid.py --camvid_dir=CamVid --records_dir=record
 Hardware: two CPU cores, 4 GB.
 Time: a run at width 8 about 4.5 minutes, tuning (16 runs of half the steps) 40 minutes, stage primary (18 runs) 80
          minutes, core (33 runs) 2.5 hours.
-Result: docs/answer.md; so far tuning and the first four seeds of stage primary.
+Result: docs/answer.md; so far tuning and stage primary.
 """
 
 import ml_collections
