@@ -5,6 +5,7 @@ half file; every array carries a CRC, so damage is seen on reading. One process 
 is what several workers with one workdir need (tf.train.CheckpointManager wants each worker to write).
 """
 
+import contextlib
 import io
 import os
 import re
@@ -27,11 +28,16 @@ def save(folder, step, arrays, keep=2):
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"step-{step:08d}.npz")
     temporary = f"{path}.tmp"
-    with open(temporary, "wb") as file:
-        np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)  # it would keep a full disk full
+        raise
     others = [other for other in steps(folder) if other != step]
     for old in others[: max(len(others) - (keep - 1), 0)]:
         os.remove(os.path.join(folder, f"step-{old:08d}.npz"))

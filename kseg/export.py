@@ -263,10 +263,10 @@ def _version_folder(export_dir, version):
     if os.path.exists(export_dir) and not os.path.isdir(export_dir):
         raise NotADirectoryError(f"{export_dir} is no folder; give the folder that holds the versions.")
     os.makedirs(export_dir, exist_ok=True)
-    present = [int(name) for name in os.listdir(export_dir) if name.isdigit()]
+    present = [int(name) for name in os.listdir(export_dir) if name.isdecimal()]
     if version == "next":
         version = max(present, default=0) + 1
-    elif not str(version).isdigit() or int(version) < 1:
+    elif not str(version).isdecimal() or int(version) < 1:
         raise ValueError(f"version={version}: expected a number from 1, or next.")
     if int(version) in present:
         raise FileExistsError(

@@ -1,6 +1,8 @@
 """TensorFlow's errors that an ordinary mistake causes, in one line that says which."""
 
 import contextlib
+import errno
+import os
 import re
 
 import tensorflow as tf
@@ -14,15 +16,25 @@ _INPUT = (
 
 
 @contextlib.contextmanager
-def explained(config):
-    """While inside, records that cannot be decoded and memory that does not suffice are a ValueError.
+def explained(config, folder="the workdir"):
+    """While inside, records that cannot be decoded and memory that does not suffice are a ValueError, in one line.
+
+    So is a full disk, an OSError in any case, which says itself neither what was written nor what to do.
 
     Args:
       config: the run's ConfigDict.
+      folder: what is written to.
     """
+    full = f"{folder} cannot be written: {os.strerror(errno.ENOSPC)}; make room and start the same command again."
     try:
         yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(full) from error
     except tf.errors.ResourceExhaustedError as error:
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise OSError(full) from error
         raise ValueError(
             f"out of memory ({_reason(error)}); set config.train.remat=True, raise config.train.accumulation_steps, or "
             "lower config.train.batch_size, config.eval.batch_size or config.data.crop_size."

@@ -80,7 +80,7 @@ def version_folder(path):
         raise ValueError(
             f"{path} is a training run; export it first: python tools/export.py --workdir={path} --export_dir=E"
         )
-    versions = [int(name) for name in os.listdir(path) if name.isdigit()] if os.path.isdir(path) else []
+    versions = [int(name) for name in os.listdir(path) if name.isdecimal()] if os.path.isdir(path) else []
     if not versions:
         raise ValueError(f"{path} holds no exported model; give the --export_dir of tools/export.py.")
     return os.path.join(path, str(max(versions)))

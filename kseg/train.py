@@ -53,10 +53,11 @@ def train_and_evaluate(config, folder, callbacks=(), progress=True):
     Raises:
       ValueError: on a configuration or records that cannot be trained, too little memory, or a loss that is not
         finite; one line.
+      OSError: if a file cannot be read or written.
       distribution.LostWorker: if another worker is gone; one line.
     """
     strategy = distribution.make_strategy(config)
-    with distribution.watching_peers(strategy), failures.explained(config):
+    with distribution.watching_peers(strategy), failures.explained(config, folder):
         return _train_and_evaluate(config, folder, callbacks, progress, strategy)
 
 

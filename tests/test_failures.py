@@ -1,5 +1,8 @@
 """Errors of TensorFlow that a person can do something about are told in one line; others stay what they are."""
 
+import errno
+import os
+
 import pytest
 import tensorflow as tf
 
@@ -19,6 +22,20 @@ def test_too_little_memory_names_the_settings_that_need_less():
     with pytest.raises(ValueError, match=r"out of memory.*train\.remat.*accumulation_steps") as caught:
         explain(tf.errors.ResourceExhaustedError(None, None, message))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        tf.errors.ResourceExhaustedError(None, None, "W/checkpoints/1; No space left on device"),
+    ],
+)
+def test_a_full_disk_is_not_too_little_memory_and_names_the_folder(error):
+    with pytest.raises(OSError, match=r"^W cannot be written: No space left on device; make room") as caught:
+        with failures.explained(defaults.default(), "W"):
+            raise error
+    assert "memory" not in str(caught.value)
 
 
 def test_an_error_of_the_model_is_not_blamed_on_the_records():

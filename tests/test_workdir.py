@@ -1,5 +1,7 @@
 """Run folders: settings that may not change, logs cut back to a step, checkpoints that notice damage."""
 
+import errno
+import os
 import types
 
 import numpy as np
@@ -127,6 +129,18 @@ def test_a_flipped_bit_anywhere_in_a_checkpoint_is_never_a_wrong_weight_nor_anot
         aside += step == 1
         assert read.keys() == arrays.keys() and all(np.array_equal(read[name], arrays[name]) for name in arrays)
     assert aside > len(whole) / 2  # the rest are bits that say nothing, like the time of writing
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_and_nothing_half_written(tmp_path, monkeypatch):
+    checkpoints.save(str(tmp_path), 1, {"a": np.array(1)})
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(str(tmp_path), 2, {"a": np.array(2)})
+    assert os.listdir(tmp_path) == ["step-00000001.npz"]
 
 
 def test_damaged_checkpoints_are_set_aside_and_do_not_count(tmp_path):

@@ -55,7 +55,7 @@ def main(argv):
 
 def _size(text):
     height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise ValueError(f"--warmup_sizes={text}: expected HEIGHTxWIDTH, such as 512x1024.")
     return int(height), int(width)
 
