@@ -7,6 +7,7 @@ Chromium; the last lines of a run count each of them and say how to run it.
 import collections
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -17,6 +18,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 _HOW = {"extras": "make test-extras", "soak": "make soak", "browser": "apt-get install chromium chromium-driver"}
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _not_run = collections.Counter()
+
+# A shell starts its background jobs with SIGINT ignored; what a test starts and interrupts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_tool(*command, check=True):
