@@ -75,7 +75,7 @@ def caught(axis, title, lines):
     _label_ends(axis, ends)
 
 
-def cost(axis, title, points, margin, reach_at_most=6.0):
+def cost(axis, title, points, margin, reach_at_most=8.0):
     """Differences with intervals, upright, over few categories. points: (name, estimate, low, high), in points."""
     axis.axhspan(-margin, margin, color=MARGIN, lw=0)
     axis.axhline(0, color=GREY, lw=0.7)
@@ -98,12 +98,13 @@ def forest(axis, rows, margin, narrow):
     """Differences with intervals, one row each. rows: (name, estimate, low, high, primary), in points.
 
     low and high are None where there is no interval; the point is hollow then. What lies far outside is cut, with an
-    arrow.
+    arrow, but no estimate and nothing primary.
     """
     axis.axvspan(-margin, margin, color=MARGIN, lw=0)
     axis.axvline(0, color=GREY, lw=0.8)
     ends = [abs(value) for _, *values, _ in rows for value in values if value is not None]
-    reach = min(max(ends) * 1.05, max(4 * np.median(ends), 4 * margin))
+    kept = [abs(v) for _, *values, primary in rows for v in (values if primary else values[:1]) if v is not None]
+    reach = min(max(ends) * 1.05, max(4 * np.median(ends), 4 * margin, 1.05 * max(kept)))
     for row, (_, estimate, low, high, primary) in enumerate(rows):
         color = PRIMARY if primary else EXPLORATORY
         if low is not None:
