@@ -136,6 +136,8 @@ def _grid(study):
             study.folds[name] = (seen, unseen)
     _arm(study, "background_class_idle-w8", "background_class", void_weight=0.0)
     _arm(study, "void_head_stopped-w8", "void_head", stop_gradient=True)
+    _arm(study, "background_class_weight1-w8", "background_class", void_weight=1.0)
+    _arm(study, "inverted_dice_weight3-w8", "inverted_dice", void_weight=3.0)
     for treatment in MAIN:
         _arm(study, f"{treatment}_3x-w8", treatment, steps=2520)
     _arm(study, "one_vs_all_masked-w8", "one_vs_all", encoding="ignore")
@@ -154,12 +156,13 @@ def _grid(study):
         ("core", ("ignore-w4", "background_class-w4"), (0, 1, 2, 3)),
         ("core", ("ignore-w16", "background_class-w16"), (0, 1)),
         ("core", tuple(leave_out), (0,)),
-        ("seeds", tuple(main), (6, 7, 8, 9)),
         ("controls", ("background_class_idle-w8", "void_head_stopped-w8"), (0, 1, 2)),
+        ("weights", ("background_class_weight1-w8", "inverted_dice_weight3-w8"), (0, 1, 2)),
         ("long", tuple(f"{treatment}_3x-w8" for treatment in MAIN), (0, 1)),
+        ("attribution", tuple(attribution), (0, 1)),
+        ("seeds", tuple(main), (6, 7, 8, 9)),
         ("leave-out", tuple(f"one_vs_all-w8-{fold}" for fold in folds), (0, 1)),
         ("leave-out", tuple(leave_out), (1,)),
-        ("attribution", tuple(attribution), (0, 1)),
     ]
 
     study.headline = tuple(f"{treatment}-w8" for treatment in (*MAIN, *OTHERS))
@@ -175,8 +178,12 @@ def _grid(study):
         ("idle channel", "background_class_idle-w8", "ignore-w8", "forced_miou", False),
         ("void in the trunk", "void_head-w8", "void_head_stopped-w8", "forced_miou", False),
         ("capacity, 3 x steps", "background_class_3x-w8", "ignore_3x-w8", "forced_miou", False),
+        ("rejection, 3 x steps", "background_class_3x-w8", "ignore_3x-w8", scene, False),
+        ("capacity, void weight 1", "background_class_weight1-w8", "ignore-w8", "forced_miou", False),
+        ("rejection, void weight 1", "background_class_weight1-w8", "ignore-w8", scene, False),
+        ("inverted Dice, void weight 3", "inverted_dice_weight3-w8", "background_class-w8", scene, False),
     ]
-    for arm in [f"{treatment}-w8" for treatment in OTHERS] + attribution:
+    for arm in [f"{treatment}-w8" for treatment in OTHERS] + ["inverted_dice_weight3-w8"] + attribution:
         study.contrasts += [
             ("against ignore", arm, "ignore-w8", "forced_miou", False),
             ("against ignore", arm, "ignore-w8", scene, False),
