@@ -165,6 +165,7 @@ def _grid(study):
         ("leave-out", tuple(leave_out), (1,)),
     ]
 
+    study.primary_seeds = tuple(range(6))  # further seeds of the main arms came after a first look at the verdicts
     study.headline = tuple(f"{treatment}-w8" for treatment in (*MAIN, *OTHERS))
     study.by_width = ("capacity, width 4", "capacity", "capacity, width 16")
     scene = "auroc_scene_off_edge"
@@ -173,6 +174,8 @@ def _grid(study):
         ("capacity", "background_class-w8", "ignore-w8", "forced_miou", True),
         ("rejection", "background_class-w8", "ignore-w8", scene, True),
         ("inverted Dice", "inverted_dice-w8", "background_class-w8", scene, True),
+        ("capacity, every seed", "background_class-w8", "ignore-w8", "forced_miou", False),
+        ("rejection, every seed", "background_class-w8", "ignore-w8", scene, False),
         ("capacity, width 4", "background_class-w4", "ignore-w4", "forced_miou", False),
         ("capacity, width 16", "background_class-w16", "ignore-w16", "forced_miou", False),
         ("idle channel", "background_class_idle-w8", "ignore-w8", "forced_miou", False),

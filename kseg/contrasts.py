@@ -1,7 +1,7 @@
-"""Differences between two arms of a study, judged: per seed, over framesd frames, with verdicts.
+"""Differences between two arms of a study, judged: per seed, over resampled frames, with verdicts.
 
 Answers what docs/plan.md asks of each contrast, from results.py's per-frame counts and statistics.py's formulas.
-Knows which measures can be framesd; does not know which contrasts a study has (its configuration does).
+Knows which measures can be resampled; does not know which contrasts a study has (its configuration does).
 """
 
 import os
@@ -11,7 +11,7 @@ import numpy as np
 
 from kseg import histograms, results, statistics
 
-# Measures that frames can be framesd for: from matrices (and which), or AUROC, off the edges only.
+# Measures that resampled frames have, too: from matrices (and which), or AUROC, off the edges only.
 MATRIX_MEASURES = {"forced_miou": "forced", "native_miou": "native", "calibrated_miou": "calibrated"}
 AUROC = re.compile(r"auroc_(\w+)_off_edge")
 SENSITIVITY_BLOCKS = (10, 40)  # standard errors with other block lengths, printed beside the planned one
@@ -23,6 +23,8 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
     Args:
       study: the study configuration. Its `contrasts` are (name, arm, reference, measure, primary); arm and reference
         may be equally long tuples of arms, such as the folds of leave-classes-out: their mean difference is judged.
+        Primary ones use `primary_seeds` alone (None: every seed), so that seeds made after a first look at them
+        cannot move a verdict.
       by_arm: {arm: {seed: result}}.
       frames: the frames that the results share.
     """
@@ -30,6 +32,8 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
     for name, arm, reference, measure, primary in study.contrasts:
         sides = [(side,) if isinstance(side, str) else tuple(side) for side in (arm, reference)]
         seeds = sorted(set.intersection(*(set(by_arm.get(arm, {})) for side in sides for arm in side)))
+        if primary and study.get("primary_seeds") is not None:
+            seeds = [seed for seed in seeds if seed in study.primary_seeds]
         entry = {"name": name, "arm": _side(sides[0]), "reference": _side(sides[1])}
         listed.append(entry | {"measure": measure, "primary": primary, "seeds": seeds})
         if not seeds:

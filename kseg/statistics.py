@@ -5,9 +5,12 @@ the choices made here. Does not read files, and knows nothing of treatments, run
 """
 
 import dataclasses
+import math
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
+
+FEW_SEEDS = 3  # up to here Welch and Satterthwaite's interval falls short, by 6 points of coverage at two seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +29,30 @@ class Difference:
     low: float
     high: float
     p: float
+    frame_degrees_of_freedom: float = 0.0
 
     def interval(self, level: float) -> tuple[float, float]:
         """The interval at another confidence level."""
-        reach = stats.t.ppf((1 + level) / 2, self.degrees_of_freedom) * self.standard_error
+        reach = self._reach(level)
         return self.estimate - reach, self.estimate + reach
+
+    def _reach(self, level):
+        if self.standard_error == 0.0:
+            return 0.0
+        if len(self.values) > FEW_SEEDS:
+            return float(stats.t.ppf((1 + level) / 2, self.degrees_of_freedom)) * self.standard_error
+        seeds = stats.t.ppf((1 + level) / 2, len(self.values) - 1) * self.se_seeds
+        frames = stats.t.ppf((1 + level) / 2, self.frame_degrees_of_freedom) * self.se_frames if self.se_frames else 0.0
+        return math.hypot(seeds, frames)
+
+    def _p(self):
+        """The share 1 - level at which the interval just reaches 0."""
+        smallest = 1e-12
+        if self._reach(1 - smallest) <= abs(self.estimate):
+            return smallest
+        return float(
+            optimize.brentq(lambda p: self._reach(1 - p) - abs(self.estimate), smallest, 1.0, xtol=1e-13, rtol=1e-12)
+        )
 
 
 def difference(values, frame_draws=None, frame_degrees_of_freedom: float = 0.0, level: float = 0.95) -> Difference:
@@ -38,7 +60,9 @@ def difference(values, frame_draws=None, frame_degrees_of_freedom: float = 0.0, 
 
     Var = s^2(d) / n + Var_frames(mean d); the degrees of freedom of the sum are Welch and Satterthwaite's,
     Var^2 / (Var_seeds^2 / (n - 1) + Var_frames^2 / frame_degrees_of_freedom). An interaction of seeds and frames is in
-    both terms, so the interval errs on the wide side.
+    both terms, so the interval errs on the wide side. With two or three seeds that t falls short (at two it covers 89 %
+    instead of 95 % where the seeds' variance is ten times the frames'); there the half width is
+    sqrt(t(n - 1)^2 Var_seeds + t(frames)^2 Var_frames), which covers at least its level, and more where both matter.
 
     Args:
       values: float [n], one difference per seed, over the same test frames.
@@ -63,12 +87,21 @@ def difference(values, frame_draws=None, frame_degrees_of_freedom: float = 0.0, 
         same = (0.0, 0.0, 0.0, float(values.size - 1))
         return Difference(estimate, tuple(values), *same, estimate, estimate, certain)
     freedom = total**2 / (seeds**2 / (values.size - 1) + (frames**2 / frame_degrees_of_freedom if frames else 0.0))
-    error = total**0.5
-    reach = stats.t.ppf((1 + level) / 2, freedom) * error
-    p = float(2 * stats.t.sf(abs(estimate) / error, freedom))
-    return Difference(
-        estimate, tuple(values), seeds**0.5, frames**0.5, error, float(freedom), estimate - reach, estimate + reach, p
+    nan = float("nan")
+    found = Difference(
+        estimate,
+        tuple(values),
+        se_seeds=seeds**0.5,
+        se_frames=frames**0.5,
+        standard_error=total**0.5,
+        degrees_of_freedom=float(freedom),
+        low=nan,
+        high=nan,
+        p=nan,
+        frame_degrees_of_freedom=frame_degrees_of_freedom,
     )
+    low, high = found.interval(level)
+    return dataclasses.replace(found, low=low, high=high, p=found._p())
 
 
 def block_weights(sequences, block: int = 20, draws: int = 2000, seed: int = 0) -> np.ndarray:
@@ -141,7 +174,7 @@ def verdict(estimate: float, low: float, high: float, margin: float) -> str:
     """The interval of (arm - reference) in words, in points: costs, gains, costs at most, or undecided.
 
     An interval that excludes 0 names the cost or gain. Otherwise, where the lower end lies within the margin, "costs
-    at most" that much. Otherwise "undecided". Without an interval (one seed): "one seed, no interval".
+    at most" that much, rounded up. Otherwise "undecided". Without an interval (one seed): "one seed, no interval".
     """
     if not np.isfinite([low, high]).all():
         return "one seed, no interval"
@@ -150,7 +183,8 @@ def verdict(estimate: float, low: float, high: float, margin: float) -> str:
     if low > 0:
         return f"gains {100 * estimate:.1f}"
     if low >= -margin:
-        return f"costs at most {-100 * low:.1f}"
+        # A bound is rounded outward; the inner rounding only takes off what binary fractions add.
+        return f"costs at most {math.ceil(round(-1000 * low, 6)) / 10:.1f}"
     return f"undecided (±{50 * (high - low):.1f})"
 
 

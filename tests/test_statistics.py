@@ -26,6 +26,19 @@ def test_two_variances_add_and_degrees_of_freedom_are_welch_and_satterthwaites()
     assert found.degrees_of_freedom == pytest.approx(2**2 / (1 / 1 + 1 / 9))
 
 
+def test_with_two_or_three_seeds_each_variance_has_a_t_of_its_own():
+    draws = np.tile([-1.0, 1.0], 500) * np.sqrt(999 / 1000)  # variance exactly 1
+    found = statistics.difference([-1.0, 1.0], draws, 9)  # t(1) = 12.7062, t(9) = 2.26216 at 95 %
+    assert found.high == pytest.approx((12.7062**2 + 2.26216**2) ** 0.5, rel=1e-5)
+    values = np.array([1.0, 2.0, 6.0])
+    found = statistics.difference(values, draws, 9)
+    half = ((4.30265 * found.se_seeds) ** 2 + 2.26216**2) ** 0.5
+    assert (found.low, found.high) == (pytest.approx(3 - half, rel=1e-5), pytest.approx(3 + half, rel=1e-5))
+    low, high = found.interval(1 - found.p)
+    assert low == pytest.approx(0, abs=1e-9)  # p is where the interval just reaches 0
+    assert statistics.difference([1.0, 2.0, 6.0, 3.0], draws, 9).degrees_of_freedom > 3  # Welch from four on
+
+
 def test_one_seed_has_an_estimate_and_no_interval():
     found = statistics.difference([0.03], np.random.default_rng(0).normal(size=100), 9)
     assert found.estimate == 0.03
@@ -87,6 +100,7 @@ def test_verdicts_in_words():
     assert statistics.verdict(0.02, 0.01, 0.03, 0.01) == "gains 2.0"
     assert statistics.verdict(-0.001, -0.008, 0.006, 0.01) == "costs at most 0.8"
     assert statistics.verdict(-0.001, -0.03, 0.028, 0.01) == "undecided (±2.9)"
+    assert statistics.verdict(-0.001, -0.0081, 0.006, 0.01) == "costs at most 0.9"  # a bound is never rounded inward
     assert statistics.verdict(0.01, -0.002, 0.03, 0.01) == "costs at most 0.2"  # a wide interval, on the good side
 
 
@@ -128,6 +142,8 @@ def _correlated(random, simulations, frames, correlation):
         (6, 0.5, 3.0, 1.0, 0.6),  # test frames matter most
         (3, 1.0, 1.0, 1.0, 0.6),  # seeds matter most, and there are few
         (10, 0.3, 3.0, 3.0, 0.0),
+        (2, 1.0, 3.5, 0.5, 0.0),  # as in the study: the seeds' standard error is about three times the frames'
+        (3, 1.0, 3.0, 0.5, 0.0),
     ],
 )
 def test_intervals_cover_the_true_difference_at_their_nominal_rate(
@@ -147,7 +163,7 @@ def test_intervals_cover_the_true_difference_at_their_nominal_rate(
     # Binomial standard error at 1000 simulations: 0.007. Blocks of 20 hold all but a little of the correlation.
     assert 0.925 <= covered <= 0.98, covered
     # Either variance alone falls short where both matter.
-    if between_frames > between_seeds:
+    if between_frames > between_seeds and seeds > statistics.FEW_SEEDS:
         only_seeds = [statistics.difference(x[i].mean(1)) for i in range(simulations)]
         assert np.mean([entry.low <= truth <= entry.high for entry in only_seeds]) < covered - 0.02
 
