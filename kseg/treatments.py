@@ -4,15 +4,20 @@ A treatment is an encoding (what the target says at void), a head (how many outp
 scores (one number a pixel, higher = more likely void) and a native decision rule. Each is one entry of `_TREATMENTS`;
 to add one, add an entry. K is the number of classes, z the logits, p the probabilities, v the void weight.
 
-  name                   target at void   outputs        main loss                              never abstains natively
-  ignore                 255              K softmax      cross entropy on labelled pixels       x
-  background_class       K                K+1 softmax    cross entropy
-  hybrid                 K; 255 geometry  K+1 softmax    cross entropy
-  inverted_dice          zero target      K sigmoid      Dice + inverted Dice
-  inverted_dice_softmax  zero target      K softmax      Dice + inverted Dice                   x
-  one_vs_all             zero target      K sigmoid      binary cross entropy over classes
-  entropic               uniform          K softmax      cross entropy; (1/K) sum -log p_c      x
-  void_head              ignored; 1       K softmax + 1  cross entropy + binary "is it void"
+  name                   target at void   outputs        main loss                              abstains by itself
+  ignore                 255              K softmax      cross entropy on labelled pixels       no
+  background_class       K                K+1 softmax    cross entropy                          yes
+  hybrid                 K; 255 geometry  K+1 softmax    cross entropy                          yes
+  inverted_dice          zero target      K sigmoid      Dice + inverted Dice                   yes
+  inverted_dice_softmax  zero target      K softmax      Dice + inverted Dice                   no
+  one_vs_all             zero target      K sigmoid      binary cross entropy over classes      yes
+  entropic               uniform          K softmax      cross entropy; (1/K) sum -log p_c      no
+  void_head              ignored; 1       K softmax + 1  cross entropy + binary "is it void"    yes
+
+Dice + inverted Dice is (1/K) sum_c [1 - 2 TP_c / (2 TP_c + FP_c + FN_c)] + [1 - 2 TN_c / (2 TN_c + FP_c + FN_c)] with
+soft counts over the batch (kseg/losses.py); a void pixel, whose target is all zeros, is a false positive of every p_c.
+Inverted Dice as an answer to void is the question's own, no earlier definition was found. An extra class for what is
+unknown is the "background class" of Dhamija et al. 2018, who warn that it does not carry over to new objects.
 
 Target 255 (padding, unannotated, unseen void in training) enters no sum and no divisor under any of them.
 """
@@ -133,7 +138,11 @@ def _cross_entropy(outputs):
 
 
 def _binary_cross_entropy(k, v, options):
-    """sum_i w_i sum_c BCE(z_ic, [y_i = c]) / sum_i w_i; void is the target of all zeros."""
+    """sum_i w_i sum_c BCE(z_ic, [y_i = c]) / sum_i w_i; void is the target of all zeros.
+
+    One classifier a class, as in Padhy et al. 2020, "Revisiting One-vs-All Classifiers for Predictive Uncertainty and
+    Out-of-Distribution Detection".
+    """
     options = {key: value for key, value in options.items() if key in ("class_weights", "focal_gamma", "top_k")}
     return [(losses.OneVsAllBinaryCrossentropy(void_class=k, void_weight=v, **options), 1.0, (0, k))]
 

@@ -54,7 +54,7 @@ def summary(camvid, tmp_path_factory):
 # Which runs.
 
 
-@pytest.mark.parametrize("name", ["study_camvid", "study_smoke", "study_street_scenes"])
+@pytest.mark.parametrize("name", ["study_camvid", "study_cityscapes", "study_smoke", "study_street_scenes"])
 def test_every_study_configuration_expands_to_runs_that_the_treatments_accept(name):
     treatments = pytest.importorskip("kseg.treatments")
     configuration = load_config(name)
