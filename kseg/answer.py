@@ -11,6 +11,7 @@ First the study (docs/study/<name>/study.json beside the page), then keys into i
 import json
 import os
 import re
+import statistics
 
 NOT_YET = "not yet measured"
 _SPOT = re.compile(r"(<!--([a-z0-9_]+)/([^>]*?) (\w+)-->)(.*?)(<!--/-->)", re.DOTALL)
@@ -101,14 +102,37 @@ def _by_stage(stages):
 
 
 def _contrasts(entries):
-    """A Markdown table of contrasts, primary ones first and marked."""
+    """A Markdown table of the contrasts that have runs, primary ones first and marked; the others are counted below."""
     lines = ["", "| contrast | measure | seeds | points (95 % interval) | verdict |", "|---|---|---|---|---|"]
-    for entry in sorted(entries, key=lambda entry: not entry["primary"]):
+    measured = [entry for entry in entries if entry["seeds"]]
+    for entry in sorted(measured, key=lambda entry: not entry["primary"]):
         mark = "**" if entry["primary"] else ""
-        names = f"{mark}{entry['arm']} − {entry['reference']}{mark}"
-        cells = [names, entry["measure"], str(len(entry["seeds"])), _interval(entry), f"{mark}{entry['verdict']}{mark}"]
+        names = f"{mark}{_side(entry['arm'])} − {_side(entry['reference'])}{mark}"
+        seeds = str(len(entry["seeds"]))
+        cells = [names, _measure(entry["measure"]), seeds, _interval(entry), f"{mark}{entry['verdict']}{mark}"]
         lines.append(f"| {' | '.join(cells)} |")
+    if len(measured) < len(entries):
+        lines += ["", f"{len(entries) - len(measured)} further contrasts of the plan have no runs yet."]
     return "\n".join([*lines, ""])
+
+
+def _side(name):
+    """An arm as readers know it; several folds of leave-classes-out have their common beginning as a name."""
+    return name.replace("-seen (mean of 3)", ", mean of the folds")
+
+
+def _measure(name):
+    words = name.replace("auroc_", "AUROC, ").replace("_off_edge", ", off-edge").replace("_miou", " mIoU")
+    return words.replace("_", " ")
+
+
+def _values(entry):
+    """The differences seed by seed."""
+    return ", ".join(_signed(value) for value in entry["values"])
+
+
+def _median(entry):
+    return _signed(statistics.median(entry["values"]))
 
 
 _FORMS = {
@@ -116,6 +140,8 @@ _FORMS = {
     "percent": _percent,
     "mean_sd": _mean_sd,
     "interval": _interval,
+    "values": _values,
+    "median": _median,
     "stages": _by_stage,
     "table": _contrasts,
     "count": lambda value: str(value if isinstance(value, int) else len(value)),

@@ -578,8 +578,54 @@ def test_an_unknown_way_of_writing_is_refused(tmp_path):
         answer.fill("<!--camvid/title loudly-->x<!--/-->", str(tmp_path))
 
 
+def test_the_table_of_contrasts_has_those_with_runs_and_counts_the_others(summary):
+    filled = answer._FORMS["table"](summary["contrasts"])
+    measured = [entry for entry in summary["contrasts"] if entry["seeds"]]
+    rows = [line for line in filled.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == len(measured) < len(summary["contrasts"])
+    assert rows[0].startswith("| **background_class-w8 − ignore-w8** | forced mIoU | 4 | ")
+    assert f"{len(summary['contrasts']) - len(measured)} further contrasts of the plan have no runs yet." in filled
+    capacity = measured[0] | {"values": [-0.031, 0.002, -0.0104]}
+    assert answer._FORMS["values"](capacity) == "−3.1, +0.2, −1.0"
+    assert answer._FORMS["median"](capacity) == "−1.0"
+
+
 def test_docs_answer_says_what_the_studies_in_docs_say():
     answer.fill_page(str(ROOT / "docs" / "answer.md"), check=True, say=lambda line: None)
+
+
+def _agree(ours, theirs, where=""):
+    """JSON values that are the same but for the last digits of numbers."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        assert ours.keys() == theirs.keys(), where
+        for key in ours:
+            _agree(ours[key], theirs[key], f"{where}/{key}")
+    elif isinstance(ours, list) and isinstance(theirs, list):
+        assert len(ours) == len(theirs), where
+        for place, (our, their) in enumerate(zip(ours, theirs)):
+            _agree(our, their, f"{where}/{place}")
+    elif isinstance(ours, float) and isinstance(theirs, float):
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=2e-6), where  # study.json is rounded
+    else:
+        assert ours == theirs, where
+
+
+@pytest.mark.parametrize("name, part", [("camvid", "grid"), ("camvid_tuning", "tuning")])
+def test_study_json_in_docs_is_what_its_runs_and_todays_configuration_say(name, part):
+    folder = ROOT / "docs" / "study" / name
+    configuration = load_config("study_camvid", part)
+    configuration.draws = 2  # the bootstrap alone would take minutes; everything else is compared
+    runs = grid.expand(configuration)
+    found = findings.read(folder, {run.id: grid.settings(run.config) for run in runs})
+    fresh = json.loads(json.dumps(findings.summarise(configuration, found, runs, folder)))
+    written = json.loads((folder / "study.json").read_text())
+    resampled = ("se_frames", "standard_error", "degrees_of_freedom", "low", "high", "p", "verdict", "se_frames_by_block")
+    for summary in (fresh, written):
+        del summary["draws"]
+        for entry in summary["contrasts"]:
+            for key in [key for key in entry if key in resampled or key.startswith("holm_")]:
+                del entry[key]
+    _agree(written, fresh)
 
 
 def test_choices_of_the_grid_are_those_that_the_held_out_frames_made():
