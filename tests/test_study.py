@@ -547,7 +547,8 @@ def test_bad_input_is_one_line_and_exit_status_1():
 PAGE = """# Answer
 Cost <!--camvid/contrasts/capacity/estimate signed-->?<!--/--> points,
 <!--camvid/contrasts/capacity/verdict text-->x<!--/-->;
-<!--camvid/arms/ignore-w8/measures/forced_miou mean_sd--><!--/-->, unknown <!--none/arms/x count-->3<!--/-->.
+<!--camvid/arms/ignore-w8/measures/forced_miou mean_sd--><!--/-->, unknown <!--camvid/arms/x count-->3<!--/-->;
+of a study not made: <!--none/arms/x count-->not yet measured<!--/-->.
 """
 
 
@@ -573,9 +574,37 @@ def test_the_page_is_filled_from_the_study_and_a_disagreement_is_found(tmp_path)
         answer.fill_page(str(page), check=True)
 
 
+@pytest.mark.parametrize("content", [None, "", '{"contrasts": [', "[]"])
+def test_a_page_keeps_its_numbers_where_their_study_is_missing_or_damaged(tmp_path, content):
+    page, file = tmp_path / "answer.md", tmp_path / "study" / "camvid" / "study.json"
+    file.parent.mkdir(parents=True)
+    page.write_text(PAGE)
+    if content is not None:
+        file.write_text(content)
+    message = f"^{file}" + (" is missing, and 4 places of the page" if content is None else ": expected a study's JSON")
+    for check in (True, False):
+        with pytest.raises(ValueError, match=message):
+            answer.fill_page(str(page), check=check, say=lambda line: None)
+    assert page.read_text() == PAGE
+    # Nothing of it is written yet: as where the page is made before the study.
+    file.unlink(missing_ok=True)
+    text = PAGE
+    for old in (">?<", ">x<", "--><!--/-->, unk", ">3<"):
+        text = text.replace(old, {"-": "-->not yet measured<!--/-->, unk"}.get(old[0], ">not yet measured<"))
+    page.write_text(text)
+    answer.fill_page(str(page), check=True, say=lambda line: None)
+
+
+def test_a_value_that_its_spot_cannot_write_is_named(tmp_path):
+    (tmp_path / "camvid").mkdir()
+    (tmp_path / "camvid" / "study.json").write_text('{"title": "CamVid"}')
+    with pytest.raises(ValueError, match="<!--camvid/title signed-->: the value there cannot be written as signed"):
+        answer.fill("<!--camvid/title signed-->x<!--/-->", str(tmp_path))
+
+
 def test_an_unknown_way_of_writing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected one of signed"):
-        answer.fill("<!--camvid/title loudly-->x<!--/-->", str(tmp_path))
+        answer.fill("<!--camvid/title loudly-->not yet measured<!--/-->", str(tmp_path))
 
 
 def test_docs_answer_says_what_the_studies_in_docs_say():
