@@ -39,21 +39,26 @@ def read(folder: str, expected: dict[str, dict]) -> list[dict]:
     return found
 
 
-def summarise(study, found: list[dict], planned: list, folder: str = "") -> dict:
+def summarise(study, found: list[dict], planned: list, *folders: str) -> dict:
     """study.json's content.
 
     Args:
       study: the study configuration.
       found: results, comparable.
       planned: study.Run of every run (only id, stage, arm, seed are read).
-      folder: where runs/<id>/failed.txt would be.
+      folders: where runs/<id>/failed.txt would be.
     """
     by_arm = collections.defaultdict(dict)
     for result in found:
         by_arm[result["arm"]][result["seed"]] = result
     frames = contrasts.Frames(study, found)
     done = {result["id"] for result in found}
-    failed = [run.id for run in planned if os.path.exists(os.path.join(folder, "runs", run.id, "failed.txt"))]
+    failed = [
+        run.id
+        for run in planned
+        if run.id not in done
+        and any(os.path.exists(os.path.join(folder, "runs", run.id, "failed.txt")) for folder in folders)
+    ]
     return {
         "format": FORMAT,
         "name": study.name,

@@ -155,6 +155,8 @@ def render(study, workdir: str, say=print) -> dict:
 def collect(study, workdir: str, into: str, say=print) -> dict:
     """Copies every finished run's result.json (and pictures) to `into`/runs/<id>/, and renders there.
 
+    Of a run that failed, failed.txt comes along: the page lists it.
+
     Raises:
       ValueError, OSError: with `into` as it was, where anything there or here is damaged or does not compare.
     """
@@ -171,8 +173,10 @@ def collect(study, workdir: str, into: str, say=print) -> dict:
         raise ValueError(f"{error} Nothing was copied to {into}.") from error
     together = {result["id"]: result for result in theirs + ours}
     found = [together[run.id] for run in runs if run.id in together]
-    summary = findings.summarise(study, found, runs, into)
-    study_folder.copy_runs([result["id"] for result in ours], workdir, into, study.publish_pictures)
+    summary = findings.summarise(study, found, runs, workdir, into)
+    names = ("result.json", study_folder.PICTURES) if study.publish_pictures else ("result.json",)
+    study_folder.copy_runs([result["id"] for result in ours], names, workdir, into)
+    study_folder.copy_runs(summary["runs"]["failed"], ("failed.txt",), workdir, into)
     return _write(study, summary, found, into, say)
 
 

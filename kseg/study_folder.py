@@ -116,16 +116,15 @@ def device_of_seed(folder: str, seed: int) -> str:
     return ""
 
 
-def copy_runs(run_ids: list[str], folder: str, into: str, pictures: bool) -> None:
-    """Copies result.json, and pictures if asked for, to `into`/runs/<id>/; each file appears whole."""
+def copy_runs(run_ids: list[str], names: tuple[str, ...], folder: str, into: str) -> None:
+    """Copies those files of the runs that there are to `into`/runs/<id>/; each appears whole, the first one last."""
     for run_id in run_ids:
-        source, target = (os.path.join(parent, "runs", run_id) for parent in (folder, into))
-        os.makedirs(target, exist_ok=True)
-        # The result comes last: where it is, all of the run is.
-        drawn = pictures and os.path.exists(os.path.join(source, PICTURES))
-        for name in (PICTURES, "result.json") if drawn else ("result.json",):
-            with open(os.path.join(source, name), "rb") as file:
-                results.write_bytes(os.path.join(target, name), file.read())
+        for name in reversed(names):
+            source, target = (os.path.join(parent, "runs", run_id, name) for parent in (folder, into))
+            if os.path.exists(source):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                with open(source, "rb") as file:
+                    results.write_bytes(target, file.read())
 
 
 def _claim(folder, seed):

@@ -658,6 +658,21 @@ def test_collecting_copies_results_alone_and_renders_the_same(smoke, stand_in, t
     assert files == {"result.json"}
 
 
+def test_a_run_that_failed_is_listed_where_the_others_are_collected(smoke, stand_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "figures", lambda made: {})
+    first, *others = grid.expand(smoke)
+    stand_in("if request['arm'] == 'ignore' and request['seed'] == 0: sys.exit(1)")
+    study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
+    summary = study.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
+    assert summary["runs"]["failed"] == [first.id] and summary["runs"]["missing"] == []
+    assert study.render(smoke, str(tmp_path / "docs"), say=lambda line: None) == summary
+    stand_in("pass")
+    study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
+    assert (
+        study.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)["runs"]["failed"] == []
+    )
+
+
 def tree(folder):
     return {str(path): path.read_bytes() for path in pathlib.Path(folder).rglob("*") if path.is_file()}
 
