@@ -7,8 +7,11 @@
 #
 # STUDY (configs/study_*.py), RECORDS and WORKDIR are read from the environment; WORKDIR is shared by all jobs.
 # A job that is ended goes on from its last checkpoint when it is started again; finished runs are never run twice.
-# Runs are compared only if code, records and versions are the same, and within a seed the device: use one kind of node,
-# or one kind for each seed. Afterwards, once:
+# Runs are compared only if code, records and versions are the same, and within a seed the device; shares cut across
+# seeds. So use one kind of node (sbatch --constraint=, nodeSelector:). On several kinds a seed belongs to the one that
+# begins it, and the others pass its runs over and end with an error; submit the array again once for each kind, with
+# that constraint, and each finishes its own seeds. A seed whose machine is gone is free again once WORKDIR/seeds/SEED and
+# the seed's folders in WORKDIR/runs are removed. Afterwards, once:
 #   python tools/study.py --config=$STUDY --workdir=$WORKDIR --report_only
 set -eu
 : "${STUDY:=configs/study_camvid.py}" "${RECORDS:?folder of the records}" "${WORKDIR:?folder that all jobs share}"

@@ -5,13 +5,16 @@ A number on the page stands between two comments that Markdown does not show:
     <!--camvid/contrasts/capacity/estimate signed-->+0.4<!--/-->
 
 First the study (docs/study/<name>/study.json beside the page), then keys into it; an entry of a list is named by its
-"key". Then how it is written. What a study does not have (yet) is written "not yet measured". Does not measure.
+"key". Then how it is written. What a study does not have (yet) is written "not yet measured"; so is all of a study
+that has not been made, but where the page has a number, its study must be there. Does not measure.
 """
 
 import json
 import os
 import re
 import statistics
+
+from kseg import results
 
 NOT_YET = "not yet measured"
 _SPOT = re.compile(r"(<!--([a-z0-9_]+)/([^>]*?) (\w+)-->)(.*?)(<!--/-->)", re.DOTALL)
@@ -21,7 +24,7 @@ def fill_page(path: str, check: bool = False, say=print) -> None:
     """Fills a page in place.
 
     Raises:
-      ValueError: with `check`, where the page does not say what the files say; or at an unknown way of writing.
+      ValueError: with `check`, where the page does not say what the files say; else as `fill`. The page is as it was.
     """
     with open(path, encoding="utf-8") as file:
         text = file.read()
@@ -39,29 +42,39 @@ def fill_page(path: str, check: bool = False, say=print) -> None:
             f"{path} does not agree with the studies at {', '.join(stale[:3])} ({len(stale)} in all); run "
             f"python tools/study.py --answer={path}"
         )
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(filled)
+    results.write_text(path, filled)
     say(f"{path}: filled")
 
 
 def fill(text: str, studies_dir: str) -> str:
-    """The page's text with every number as the studies in `studies_dir` have it."""
+    """The page's text with every number as the studies in `studies_dir` have it.
+
+    Raises:
+      ValueError: at a study that is damaged, or missing though the page has numbers of it; at a spot that says no known
+        way of writing, or one that does not suit its value.
+    """
     studies = {}
+    for name in dict.fromkeys(match[2] for match in _SPOT.finditer(text)):
+        file = os.path.join(studies_dir, name, "study.json")
+        studies[name] = _load(file)
+        written = sum(match[5].strip() != NOT_YET for match in _SPOT.finditer(text) if match[2] == name)
+        if studies[name] is None and written:
+            raise ValueError(
+                f"{file} is missing, and {written} places of the page hold what it said; put it there, or write "
+                f"{NOT_YET!r} at each of them."
+            )
 
     def spot(match):
         opening, name, path, form, closing = match[1], match[2], match[3], match[4], match[6]
-        if name not in studies:
-            file = os.path.join(studies_dir, name, "study.json")
-            studies[name] = None
-            if os.path.exists(file):
-                with open(file, encoding="utf-8") as handle:
-                    studies[name] = json.load(handle)
         if form not in _FORMS:
             raise ValueError(f"<!--{name}/{path} {form}-->: expected one of {', '.join(_FORMS)} at the end.")
         value = look_up(studies[name], path)
         # A table is rows of its own; its note must not be mistaken for one.
         line = "\n" if form == "table" else ""
-        shown = f"{line}{NOT_YET}{line}" if value is None else _FORMS[form](value)
+        try:
+            shown = f"{line}{NOT_YET}{line}" if value is None else _FORMS[form](value)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise ValueError(f"<!--{name}/{path} {form}-->: the value there cannot be written as {form}.") from error
         return f"{opening}{shown}{closing}"
 
     return _SPOT.sub(spot, text)
@@ -76,6 +89,20 @@ def look_up(study, path: str):
         else:
             value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def _load(path):
+    """A study.json's content; None where there is no such file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            study = json.load(file)
+    except FileNotFoundError:
+        return None
+    except (ValueError, IsADirectoryError):
+        study = None
+    if not isinstance(study, dict):
+        raise ValueError(f"{path}: expected a study's JSON object; render it again (tools/study.py --report_only).")
+    return study
 
 
 def _signed(value):

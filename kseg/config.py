@@ -133,7 +133,18 @@ def explain(arguments, error):
             near = difflib.get_close_matches(name[len("config.") :], known, 1)
             hint = f'did you mean "config.{near[0]}"?' if near else "kseg/config.py lists every key."
             return f'there is no "{name}"; {hint}'
-    return " ".join(str(error).split())
+    return one_line(error)
+
+
+def one_line(error) -> str:
+    """An exception's message in one line; of a traceback in it, as the flags library gives one, the last line alone."""
+    while error.args and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    # What a KeyError shows is quoted, ends of lines and all.
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    head, traceback, rest = text.partition("Traceback (most recent call last):")
+    last = rest.strip().splitlines()[-1:] if traceback else []
+    return " ".join(" ".join([head, *last]).split())
 
 
 def _keys(config, prefix=""):

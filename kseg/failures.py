@@ -50,6 +50,11 @@ def explained(config, folder="the workdir"):
         ) from error
 
 
+def is_memory(error):
+    """Whether an exception that `explained` raised is of too little memory."""
+    return isinstance(error.__cause__, tf.errors.ResourceExhaustedError)
+
+
 @contextlib.contextmanager
 def writing(path):
     """While inside, TensorFlow's failure to write files below `path`, such as on a full disk, is an OSError."""

@@ -6,12 +6,21 @@ kseg/contrasts.py's. Does not run anything and draws nothing. The object is stud
 
 import collections
 import os
+import re
 
 import numpy as np
 
-from kseg import contrasts, results
+from kseg import contrasts, results, tally
 
 FORMAT = 1
+
+# Names that `measures` gives: of a run as a whole, and of a kind of void.
+_OF_RUN = tuple(f"{rule}_miou" for rule in ("forced", "native", "calibrated")) + ("miou_with_background",)
+_OF_RUN += tuple(f"{rule}abstain_rate{which}" for rule in ("", "calibrated_") for which in ("", "_correct"))
+_OF_VOID = re.compile(
+    r"((calibrated_)?leak|auroc|average_precision(_at_1_percent)?|fpr95|recall_at_0\.\d\d)_"
+    rf"({'|'.join(('all', *tally.KINDS))})(_off_edge)?"
+)
 
 
 def read(folder: str, expected: dict[str, dict]) -> list[dict]:
@@ -21,7 +30,7 @@ def read(folder: str, expected: dict[str, dict]) -> list[dict]:
       ValueError: where they may not be compared (`results.check_comparable`).
       FileNotFoundError: where there is none.
     """
-    found = [results.load(path) for path in results.find(folder)]
+    found = results.load_all(folder)
     if not found:
         raise FileNotFoundError(f"{folder}: no finished run (runs/<id>/result.json); run the study first.")
     order = {run: place for place, run in enumerate(expected)}
@@ -30,21 +39,26 @@ def read(folder: str, expected: dict[str, dict]) -> list[dict]:
     return found
 
 
-def summarise(study, found: list[dict], planned: list, folder: str = "") -> dict:
+def summarise(study, found: list[dict], planned: list, *folders: str) -> dict:
     """study.json's content.
 
     Args:
       study: the study configuration.
       found: results, comparable.
       planned: study.Run of every run (only id, stage, arm, seed are read).
-      folder: where runs/<id>/failed.txt would be.
+      folders: where runs/<id>/failed.txt would be.
     """
     by_arm = collections.defaultdict(dict)
     for result in found:
         by_arm[result["arm"]][result["seed"]] = result
     frames = contrasts.Frames(study, found)
     done = {result["id"] for result in found}
-    failed = [run.id for run in planned if os.path.exists(os.path.join(folder, "runs", run.id, "failed.txt"))]
+    failed = [
+        run.id
+        for run in planned
+        if run.id not in done
+        and any(os.path.exists(os.path.join(folder, "runs", run.id, "failed.txt")) for folder in folders)
+    ]
     return {
         "format": FORMAT,
         "name": study.name,
@@ -106,6 +120,17 @@ def measures(result: dict) -> dict[str, float | None]:
             if moved is not None:
                 values[f"calibrated_leak_{kind}{edge}"] = moved["leak"]
     return values
+
+
+def is_measure(name: str) -> bool:
+    """Whether a run can have a measure of this name (it has those of the kinds of void that its data has)."""
+    return name in _OF_RUN or bool(_OF_VOID.fullmatch(name))
+
+
+def is_contrasted(name: str) -> bool:
+    """Whether contrasts can be of this measure: whether it can be had for resampled frames."""
+    match = contrasts.AUROC.fullmatch(name)
+    return name in contrasts.MATRIX_MEASURES or bool(match and match[1] in tally.KINDS)
 
 
 def void_block(report: dict, kind: str, edge: str = ""):
@@ -242,7 +267,7 @@ def _choices(study, by_arm):
             complete = all(by_arm.get(arm) for arm in arms)
             row = {"value": value, "complete": complete}
             for measure in filter(None, (criterion, guard)):
-                row[measure] = float(np.mean([measures(result)[measure] for result in runs])) if complete else None
+                row[measure] = _mean_measure(runs, measure, name) if complete else None
             rows.append(row)
         entry = {"name": name, "default": default, "criterion": criterion, "guard": guard, "candidates": rows}
         if all(row["complete"] for row in rows):
@@ -254,3 +279,11 @@ def _choices(study, by_arm):
             entry["chosen"] = default if own and best[criterion] <= own[criterion] + 0.005 else best["value"]
         out.append(entry)
     return out
+
+
+def _mean_measure(runs, measure, choice):
+    values = [measures(result).get(measure) for result in runs]
+    for result, value in zip(runs, values):
+        if value is None:
+            raise ValueError(f"choice {choice!r}: runs/{result['id']} has no {measure}, its data no such void.")
+    return float(np.mean(values))

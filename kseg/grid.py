@@ -19,6 +19,7 @@ A study configuration (configs/study_*.py) is an ml_collections.ConfigDict:
 import contextlib
 import dataclasses
 import json
+import math
 import re
 
 import ml_collections
@@ -34,6 +35,13 @@ _CARRIED_OUT = (
     "train.checkpoint_every_steps",
     "train.keep_checkpoints",
 )
+_KEYS = ("name", "title", "base", "arms", "grid", "contrasts", "test_split", "sequence_pattern", "block_frames")
+_KEYS += ("draws", "margin", "headline", "folds", "by_width", "choices", "publish_pictures")
+_ENTRIES = {
+    "grid": ("stage", "arms", "seeds"),
+    "contrasts": ("name", "arm", "reference", "measure", "primary"),
+    "choices": ("name", "default", "candidates", "criterion", "guard"),
+}
 _ARM = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -51,9 +59,12 @@ class Run:
 def expand(study) -> list[Run]:
     """All runs of a study configuration, in order: stage by stage, in a stage seed by seed, then as listed.
 
+    Checks the whole configuration, what is only used in the end too: that would come hours late.
+
     Raises:
-      ValueError: on an unknown arm or key, a run listed twice, or a contrast whose arm has no run.
+      ValueError: on what is no study, an unknown arm, key or measure, a run listed twice, or a number out of its range.
     """
+    _check_form(study)
     stages = list(dict.fromkeys(stage for stage, _, _ in study.grid))
     listed = []
     for stage, arms, seeds in study.grid:
@@ -73,14 +84,8 @@ def expand(study) -> list[Run]:
         names.add((arm, seed))
         config = _configure(study, arm, seed)
         runs.append(Run(f"{arm}-s{seed}-{results.fingerprint(settings(config))[:8]}", stage, arm, seed, config))
-    listed = {run.arm for run in runs}
-    for name, *sides, _, _ in study.contrasts:
-        sides = [(side,) if isinstance(side, str) else side for side in sides]
-        for arm in (*sides[0], *sides[1]):
-            if arm not in listed:
-                raise ValueError(f"study {study.name}: contrast {name!r} speaks of arm {arm!r}, which has no run.")
-        if len(sides[0]) != len(sides[1]):
-            raise ValueError(f"study {study.name}: contrast {name!r} pairs {len(sides[0])} arms with {len(sides[1])}.")
+    _check_names(study, {run.arm for run in runs})
+    _check_numbers(study)
     return runs
 
 
@@ -111,6 +116,73 @@ def _configure(study, arm, seed):
             for key, value in values.items():
                 if section not in config or key not in config[section]:
                     raise ValueError(f"study {study.name}, arm {arm}: there is no key {section}.{key}.")
-                config[section][key] = value
+                try:
+                    config[section][key] = value
+                except TypeError as error:
+                    raise ValueError(f"study {study.name}, arm {arm}: {section}.{key}: {error}") from error
         config.train.seed = seed
     return config
+
+
+def _check_form(study):
+    lacking = [key for key in _KEYS if key not in study]
+    if lacking:
+        raise ValueError(
+            f"--config is not of a study, it lacks {len(lacking)} keys ({', '.join(lacking[:5])}); kseg/grid.py lists "
+            "them, configs/study_smoke.py is an example."
+        )
+    for key, parts in _ENTRIES.items():
+        for entry in study[key]:
+            if not isinstance(entry, (tuple, list)) or len(entry) != len(parts):
+                raise ValueError(f"study {study.name}: {key}: expected ({', '.join(parts)}), got {entry!r}.")
+
+
+def _check_names(study, listed):
+    """Refuses arms without a run, measures that there are not, and what else would be looked up in vain."""
+    from kseg import findings  # SciPy takes its time, and the runs' own processes do without
+
+    def check_arms(what, arms):
+        for arm in arms:
+            if arm not in listed:
+                raise ValueError(f"study {study.name}: {what} speaks of arm {arm!r}, which has no run.")
+
+    for name, arm, reference, measure, _ in study.contrasts:
+        sides = [(side,) if isinstance(side, str) else tuple(side) for side in (arm, reference)]
+        check_arms(f"contrast {name!r}", sides[0] + sides[1])
+        if len(sides[0]) != len(sides[1]):
+            raise ValueError(f"study {study.name}: contrast {name!r} pairs {len(sides[0])} arms with {len(sides[1])}.")
+        if not findings.is_contrasted(measure):
+            raise ValueError(
+                f"study {study.name}: contrast {name!r} is of {measure!r}, expected forced_miou, native_miou, "
+                "calibrated_miou or auroc_KIND_off_edge, KIND being scene, dropped, geometry or unseen."
+            )
+    for name, default, candidates, criterion, guard in study.choices:
+        check_arms(f"choice {name!r}", [arm for _, arms in candidates for arm in arms])
+        if default not in [value for value, _ in candidates]:
+            raise ValueError(f"study {study.name}: choice {name!r}: its default {default!r} is no candidate.")
+        for measure in (criterion, guard) if guard else (criterion,):
+            if not findings.is_measure(measure):
+                raise ValueError(f"study {study.name}: choice {name!r}: there is no measure {measure!r}.")
+    check_arms("headline", study.headline)
+    check_arms("folds", study.folds)
+    for arm, groups in study.folds.items():
+        if isinstance(groups, str) or len(groups) != 2:
+            raise ValueError(f"study {study.name}: folds: expected two groups of {arm}, got {groups!r}.")
+    known = [entry[0] for entry in study.contrasts]
+    for name in study.by_width:
+        if name not in known:
+            raise ValueError(f"study {study.name}: by_width names {name!r}, which is no contrast.")
+
+
+def _check_numbers(study):
+    try:
+        re.compile(study.sequence_pattern)
+    except re.error as error:
+        raise ValueError(
+            f"study {study.name}: sequence_pattern={study.sequence_pattern!r}: expected a regular expression ({error})."
+        ) from error
+    for key, lowest in (("block_frames", 1), ("draws", 2)):
+        if study[key] < lowest:
+            raise ValueError(f"study {study.name}: {key}={study[key]}: expected at least {lowest}.")
+    if not 0 < study.margin < math.inf:
+        raise ValueError(f"study {study.name}: margin={study.margin}: expected a share above 0, such as 0.01.")

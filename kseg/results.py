@@ -6,8 +6,10 @@ decide which runs there are (kseg/study.py) or what they mean (kseg/findings.py)
 """
 
 import base64
+import contextlib
 import glob
 import hashlib
+import importlib.metadata
 import json
 import lzma
 import os
@@ -16,6 +18,15 @@ import platform
 import numpy as np
 
 FORMAT = 1
+
+# What findings are made from; a result without one of them is not whole.
+_NEEDED = (
+    *("id", "study", "stage", "arm", "seed", "settings", "classes", "primary_score", "parameters", "flops", "training"),
+    *("seconds", "resumed", "identity.code", "identity.records", "identity.versions", "identity.device"),
+    *("evaluation.split", "evaluation.kinds", "evaluation.report.void", "evaluation.caught.kinds"),
+    *("evaluation.native_point", "evaluation.frames.ids", "evaluation.frames.histograms.labelled"),
+    *("evaluation.frames.forced", "evaluation.frames.native"),
+)
 
 
 def fingerprint(value) -> str:
@@ -54,20 +65,21 @@ def identity(records_digest: str) -> dict:
     `code` hashes every Python file of kseg/ and tfrecords/. Called in the run's own process: it asks TensorFlow for
     the device.
     """
-    import keras
-    import tensorflow as tf
-
     return {
         "code": code_fingerprint(),
         "records": records_digest,
-        "versions": {
-            "python": ".".join(platform.python_version_tuple()[:2]),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": versions(),
         "device": device(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that compute, as installed; loads none of them."""
+    packages = importlib.metadata.packages_distributions()  # tensorflow-cpu is tensorflow too
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for name in ("tensorflow", "keras", "numpy"):
+        found[name] = importlib.metadata.version(packages[name][0]) if name in packages else "unknown"
+    return found
 
 
 def device() -> str:
@@ -93,7 +105,7 @@ def code_fingerprint() -> str:
 
 def find(folder: str) -> list[str]:
     """Paths of the results in a folder, by name."""
-    return sorted(glob.glob(os.path.join(folder, "runs", "*", "result.json")))
+    return sorted(glob.glob(os.path.join(glob.escape(folder), "runs", "*", "result.json")))
 
 
 def save(path: str, result: dict) -> None:
@@ -102,22 +114,49 @@ def save(path: str, result: dict) -> None:
 
 
 def load(path: str) -> dict:
-    """Reads a result.
+    """Reads a result; its counts stay packed.
 
     Raises:
-      ValueError: if it is no result, or of another format, or its settings are not those it is named after.
+      ValueError: if it is no whole result, or of another format, or not of the run that its folder is named after.
     """
     try:
         with open(path, encoding="utf-8") as file:
             result = json.load(file)
-        known = result["format"] == FORMAT and result["settings"] and result["id"] and result["identity"]
-    except (ValueError, KeyError, TypeError):
+        known = result["format"] == FORMAT
+    except (ValueError, KeyError, TypeError, IsADirectoryError):
         known = False
     if not known:
         raise ValueError(f"{path}: expected a result of format {FORMAT}; remove it and run the study again.")
-    if not result["id"].endswith("-" + fingerprint(result["settings"])[:8]):
+    lacking = [key for key in _NEEDED if not _has(result, key)]
+    if lacking:
+        raise ValueError(f"{path}: it lacks {', '.join(lacking)}; remove it and run the study again.")
+    if result["id"] != f"{result['arm']}-s{result['seed']}-{fingerprint(result['settings'])[:8]}":
         raise ValueError(f"{path}: its settings are not those that {result['id']} names; remove it and run it again.")
+    if os.path.basename(os.path.dirname(os.path.abspath(path))) != result["id"]:
+        raise ValueError(f"{path}: it is the result of {result['id']}; move it to runs/{result['id']}/ or remove it.")
     return result
+
+
+def load_all(folder: str) -> list[dict]:
+    """Reads all results in a folder, by name, and makes sure that their counts can be unpacked.
+
+    Raises:
+      ValueError: naming the first that is damaged.
+    """
+    found = []
+    for path in find(folder):
+        result = load(path)
+        frames = result["evaluation"]["frames"]
+        arrays = {name: packed for name, packed in frames.items() if name not in ("ids", "histograms")}
+        for name, packed in {**arrays, **frames["histograms"]}.items():
+            try:
+                whole = packed is None or len(unpack(packed)) == len(frames["ids"])
+            except (ValueError, KeyError, TypeError, EOFError, lzma.LZMAError):
+                whole = False
+            if not whole:
+                raise ValueError(f"{path}: its counts {name!r} are damaged; remove it and run the study again.")
+        found.append(result)
+    return found
 
 
 def check_comparable(found: list[dict], expected: dict[str, dict]) -> None:
@@ -160,12 +199,31 @@ def check_comparable(found: list[dict], expected: dict[str, dict]) -> None:
 
 def write_text(path: str, text: str) -> None:
     """Writes a file whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Writes a file whole or not at all."""
     temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise
+
+
+def _has(value, path):
+    """Whether nested dicts have a value at "a.b.c"."""
+    for key in path.split("."):
+        if not isinstance(value, dict) or key not in value:
+            return False
+        value = value[key]
+    return True
 
 
 def _differences(one, other, prefix="") -> str:

@@ -10,75 +10,76 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+import traceback
 
 import ml_collections
 
 import kseg
 import tfrecords
-from kseg import grid, results
-
-
-def state(run: grid.Run, workdir: str) -> str:
-    """finished | failed | started | waiting."""
-    folder = os.path.join(workdir, "runs", run.id)
-    for name, word in (("result.json", "finished"), ("failed.txt", "failed"), ("run.json", "started")):
-        if os.path.exists(os.path.join(folder, name)):
-            return word
-    return "waiting"
+from kseg import grid, results, study_folder
 
 
 def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
     """Does what is left of a study, one process per run, and returns the ids of the runs that did not get done.
 
-    A run that fails is kept with its log (runs/<id>/log.txt) and tried again at the next start. Several calls may
-    share a folder: a run that another process holds is passed over, and so is one whose seed was begun on another
-    device. Ends the run's process if this one is ended.
+    A run that fails is kept with its log (runs/<id>/log.txt) and tried again at the next start, unless it failed twice
+    by an error of its own, such as a loss that is not finite. Several calls may share a folder: a run that another
+    process holds is passed over, and so is one whose seed was begun on another device. Ends the run's process if this
+    one is ended.
 
     Args:
-      workdir: gets runs/<id>/: run.json (the request), train/ (the run's workdir), log.txt, result.json.
+      workdir: gets runs/<id>/ and seeds/ (kseg/study_folder.py).
       only: a share k/n of the runs.
       say: gets one line per event.
+
+    Raises:
+      ValueError, OSError: before the first run, on whatever would keep its result from being made or compared.
     """
     planned = grid.expand(study)
     runs = grid.share(planned, only)
-    if not study.base.data.records_dir:
-        raise ValueError("no records: set --config.base.data.records_dir=FOLDER (tools/convert_*.py writes one).")
-    if not os.path.isdir(study.base.data.records_dir):
-        raise FileNotFoundError(f"{study.base.data.records_dir}: no such folder; convert the data set first.")
-    code = results.code_fingerprint()
-    _same_as_finished(runs, workdir, code, tfrecords.info(study.base.data.records_dir).digest)
-    left = [run for run in runs if state(run, workdir) != "finished"]
-    say(f"{study.name}: {len(runs)} runs, {len(runs) - len(left)} finished; code {code[:12]} of {_ROOT}")
+    study_folder.check(workdir, "--workdir")
+    identity = {"code": results.code_fingerprint(), "records": _records(study), "versions": results.versions()}
+    study_folder.check_comparable(workdir, identity, _settings(planned))
+    left = [run for run in runs if study_folder.state(run, workdir) != "finished"]
+    say(f"{study.name}: {len(runs)} runs, {len(runs) - len(left)} finished; code {identity['code'][:12]} of {_ROOT}")
     failed = []
     for place, run in enumerate(left):
         remaining = _remaining(left[place:], runs, workdir)
         say(
             f"[{len(runs) - len(left) + place + 1}/{len(runs)}] {run.id}" + (f", {remaining} left" if remaining else "")
         )
-        if state(run, workdir) == "finished":  # by another process meanwhile
+        if study_folder.state(run, workdir) == "finished":  # by another process meanwhile
             continue
-        if results.code_fingerprint() != code:
+        folder = os.path.join(workdir, "runs", run.id)
+        errors = study_folder.errors(folder)
+        if len(errors) >= _GIVE_UP:
+            failed.append(run.id)
+            say(f"  failed {len(errors)} times, {errors[-1]}: passed over; to try it again, remove {folder}")
+            continue
+        if results.code_fingerprint() != identity["code"]:
             raise ValueError(
                 "the code of kseg/ or tfrecords/ has changed since the study started; use a clone of its own."
             )
-        device = _device_of_seed(planned, run.seed, workdir)
-        status = _spawn(study, run, workdir, device)
-        folder = os.path.join(workdir, "runs", run.id)
+        status = _spawn(study, run, workdir, identity)
         if status == _HELD:
             say("  another process is at it: passed over")
         elif status == _ELSEWHERE:
             failed.append(run.id)
+            device = study_folder.device_of_seed(workdir, run.seed)
             say(f"  seed {run.seed} was begun on {device}, and a seed is compared on one device: passed over")
-        elif state(run, workdir) == "finished":
+        elif study_folder.state(run, workdir) == "finished":
             seconds = results.load(os.path.join(folder, "result.json"))["seconds"]
             say(f"  finished in {_duration(seconds)}")
         else:
             failed.append(run.id)
             reason = _last_line(os.path.join(folder, "log.txt"))
+            if status == _ERROR:
+                study_folder.note_error(folder, reason)
             results.write_text(os.path.join(folder, "failed.txt"), f"exit status {status}: {reason}\n")
             say(f"  FAILED, exit status {status}: {reason} ({folder}/log.txt)")
     return failed
@@ -86,6 +87,8 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
 
 def run_one(folder: str) -> None:
     """The run that `folder`/run.json asks for, in this process: trains (or goes on), evaluates, writes result.json."""
+    # Ctrl-C reaches the whole process group; the study's process takes it, and lets this one save its state.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with _hold(folder) as held:
         if not held:
             sys.exit(_HELD)
@@ -93,65 +96,88 @@ def run_one(folder: str) -> None:
         with open(os.path.join(folder, "run.json"), encoding="utf-8") as file:
             request = json.load(file)
         kseg.load_tensorflow_quietly()
-        from kseg import outcome, train
+        from kseg import failures
 
-        if request["device"] not in ("", results.device()):
+        device = results.device()
+        workdir = os.path.dirname(os.path.dirname(folder))
+        if study_folder.claim_seed(workdir, request["seed"], device) != device:
             sys.exit(_ELSEWHERE)
-        started, used = time.monotonic(), time.process_time()
-        config = ml_collections.ConfigDict(_tuples(request["config"]))
-        training = os.path.join(folder, "train")
-        resumed = os.path.exists(training)
-        if train.train_and_evaluate(config, training, progress=False) != train.FINISHED:
-            sys.exit("stopped before the last step; start the study again to go on")
-        result = outcome.of_run(training, config, request["test_split"], folder if request["pictures"] else "")
-        result |= {key: request[key] for key in ("id", "study", "stage", "arm", "seed", "settings")}
-        # Of this process alone: a run that was resumed says so, and no time is estimated from it.
-        result["seconds"] = round(time.monotonic() - started, 1)
-        result["cpu_seconds"] = round(time.process_time() - used, 1)
-        result["resumed"] = resumed
-        results.save(os.path.join(folder, "result.json"), result)
-        shutil.rmtree(os.path.join(training, "checkpoints"), ignore_errors=True)
+        try:
+            _train_and_save(folder, request)
+        except ValueError as error:
+            if failures.is_memory(error):  # there may be enough another time
+                raise
+            traceback.print_exc()
+            sys.exit(_ERROR)
+
+
+def _train_and_save(folder, request):
+    from kseg import outcome, train
+
+    started, used = time.monotonic(), time.process_time()
+    config = ml_collections.ConfigDict(_tuples(request["config"]))
+    training = os.path.join(folder, "train")
+    resumed = os.path.exists(training)
+    if train.train_and_evaluate(config, training, progress=False) != train.FINISHED:
+        sys.exit("stopped before the last step; start the study again to go on")
+    result = outcome.of_run(training, config, request["test_split"], folder if request["pictures"] else "")
+    result |= {key: request[key] for key in ("id", "study", "stage", "arm", "seed", "settings")}
+    # Of this process alone: a run that was resumed says so, and no time is estimated from it.
+    result["seconds"] = round(time.monotonic() - started, 1)
+    result["cpu_seconds"] = round(time.process_time() - used, 1)
+    result["resumed"] = resumed
+    results.save(os.path.join(folder, "result.json"), result)
+    shutil.rmtree(os.path.join(training, "checkpoints"), ignore_errors=True)
 
 
 def show(study, workdir: str, only: str = "", say=print) -> None:
     """Lists the runs: id, stage and state."""
     runs = grid.share(grid.expand(study), only)
-    states = [state(run, workdir) for run in runs]
+    study_folder.check(workdir, "--workdir")
+    states = [study_folder.state(run, workdir) for run in runs]
     for run, word in zip(runs, states):
-        say(f"{word:9} {run.stage:12} {run.id}")
+        reason = study_folder.refusal(os.path.join(workdir, "runs", run.id, "result.json")) if word == "damaged" else ""
+        say(f"{word:9} {run.stage:12} {run.id}" + (f" ({reason})" if reason else ""))
     counts = ", ".join(f"{states.count(word)} {word}" for word in dict.fromkeys(states))
     say(f"{study.name}: {len(runs)} runs, {counts}")
 
 
 def render(study, workdir: str, say=print) -> dict:
     """Writes study.json, report.html and figures/ from the finished runs in a folder; returns study.json's content."""
-    from kseg import findings, report  # SciPy and matplotlib take their time, and runs do without
+    from kseg import findings  # SciPy and matplotlib take their time, and runs do without
 
     runs = grid.expand(study)
-    found = findings.read(workdir, {run.id: grid.settings(run.config) for run in runs})
-    summary = findings.summarise(study, found, runs, workdir)
-    path = report.write(summary, workdir, _pictures(study, found, workdir))
-    say(f"{path}: {len(found)} of {len(runs)} runs")
-    for entry in summary["contrasts"]:
-        if entry["primary"]:
-            say(f"  {entry['name']}: {entry['arm']} - {entry['reference']}, {entry['measure']}: {entry['verdict']}")
-    return summary
+    study_folder.check(workdir, "--workdir")
+    found = findings.read(workdir, _settings(runs))
+    return _write(study, findings.summarise(study, found, runs, workdir), found, workdir, say)
 
 
 def collect(study, workdir: str, into: str, say=print) -> dict:
-    """Copies every finished run's result.json (and pictures) to `into`/runs/<id>/, and renders there."""
-    found = results.find(workdir)
-    if not found:
-        raise FileNotFoundError(f"{workdir}: no finished run (runs/<id>/result.json); run the study first.")
-    for path in found:
-        target = os.path.join(into, os.path.relpath(path, workdir))
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(path, encoding="utf-8") as file:
-            results.write_text(target, file.read())
-        drawn = os.path.join(os.path.dirname(path), _PICTURES)
-        if study.publish_pictures and os.path.exists(drawn):
-            shutil.copyfile(drawn, os.path.join(os.path.dirname(target), _PICTURES))
-    return render(study, into, say)
+    """Copies every finished run's result.json (and pictures) to `into`/runs/<id>/, and renders there.
+
+    Of a run that failed, failed.txt comes along: the page lists it.
+
+    Raises:
+      ValueError, OSError: with `into` as it was, where anything there or here is damaged or does not compare.
+    """
+    from kseg import findings
+
+    runs = grid.expand(study)
+    study_folder.check(workdir, "--workdir")
+    study_folder.check(into, "--collect")
+    ours = findings.read(workdir, _settings(runs))
+    theirs = results.load_all(into)
+    try:
+        results.check_comparable(ours + theirs, _settings(runs))
+    except ValueError as error:
+        raise ValueError(f"{error} Nothing was copied to {into}.") from error
+    together = {result["id"]: result for result in theirs + ours}
+    found = [together[run.id] for run in runs if run.id in together]
+    summary = findings.summarise(study, found, runs, workdir, into)
+    names = ("result.json", study_folder.PICTURES) if study.publish_pictures else ("result.json",)
+    study_folder.copy_runs([result["id"] for result in ours], names, workdir, into)
+    study_folder.copy_runs(summary["runs"]["failed"], ("failed.txt",), workdir, into)
+    return _write(study, summary, found, into, say)
 
 
 def show_choices(summary: dict, say=print) -> None:
@@ -166,10 +192,26 @@ def show_choices(summary: dict, say=print) -> None:
 
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_PICTURES = "pictures.npz"  # of kseg/gallery.py
 _PROGRAM = "import sys; from kseg import study; study.run_one(sys.argv[1])"
 _HELD = 75  # exit status of a run whose folder another process holds
 _ELSEWHERE = 77  # ... of a run whose seed was begun on another device
+_ERROR = 65  # ... of a run that ended by an error of its own: as far as one can tell it will end so again
+_GIVE_UP = 2  # ... which is tried once
+
+
+def _write(study, summary, found, folder, say):
+    from kseg import report
+
+    path = report.write(summary, folder, _pictures(study, found, folder))
+    say(f"{path}: {len(found)} of {summary['runs']['planned']} runs")
+    for entry in summary["contrasts"]:
+        if entry["primary"]:
+            say(f"  {entry['name']}: {entry['arm']} - {entry['reference']}, {entry['measure']}: {entry['verdict']}")
+    return summary
+
+
+def _settings(runs):
+    return {run.id: grid.settings(run.config) for run in runs}
 
 
 def _pictures(study, found, workdir):
@@ -180,34 +222,26 @@ def _pictures(study, found, workdir):
         return {}
     paths = {}
     for result in found:
-        path = os.path.join(workdir, "runs", result["id"], _PICTURES)
+        path = os.path.join(workdir, "runs", result["id"], study_folder.PICTURES)
         if result["arm"] in study.headline and os.path.exists(path):
             paths.setdefault(result["arm"], path)
     return gallery.sheets(list(paths.values()))
 
 
-def _same_as_finished(runs, workdir, code, records):
-    """Refuses to add runs that could not be compared with the finished ones."""
-    for run in runs:
-        path = os.path.join(workdir, "runs", run.id, "result.json")
-        if not os.path.exists(path):
-            continue
-        made = results.load(path)["identity"]
-        for name, ours in (("code", code), ("records", records)):
-            if made[name] != ours:
-                raise ValueError(
-                    f"runs/{run.id} in {workdir} was made with other {name} ({made[name][:12]}, now {ours[:12]}); "
-                    "go on with those, or give another --workdir."
-                )
-
-
-def _device_of_seed(runs, seed, workdir):
-    """The device on which finished runs of a seed were made; "" where there is none."""
-    for run in runs:
-        path = os.path.join(workdir, "runs", run.id, "result.json")
-        if run.seed == seed and os.path.exists(path):
-            return results.load(path)["identity"]["device"]
-    return ""
+def _records(study):
+    """The digest of the study's records, which must have what it is evaluated on."""
+    records_dir, split = study.base.data.records_dir, study.test_split
+    if not records_dir:
+        raise ValueError("no records: set --config.base.data.records_dir=FOLDER (tools/convert_*.py writes one).")
+    if not os.path.isdir(records_dir):
+        raise FileNotFoundError(f"{records_dir}: no such folder; convert the data set first.")
+    manifest = tfrecords.info(records_dir)
+    if split and (split not in manifest.splits or not manifest.splits[split].has_labels):
+        raise ValueError(
+            f"{records_dir} has no split {split!r} with labels (it has {', '.join(manifest.splits)}), on which the "
+            "study evaluates; convert it too, or set --config.test_split."
+        )
+    return manifest.digest
 
 
 def _tuples(value):
@@ -217,7 +251,7 @@ def _tuples(value):
     return tuple(value) if isinstance(value, list) else value
 
 
-def _spawn(study, run, workdir, device):
+def _spawn(study, run, workdir, identity):
     """Runs one process to its end and returns its exit status (negative: the signal)."""
     folder = os.path.join(workdir, "runs", run.id)
     os.makedirs(folder, exist_ok=True)
@@ -227,7 +261,7 @@ def _spawn(study, run, workdir, device):
         "stage": run.stage,
         "arm": run.arm,
         "seed": run.seed,
-        "device": device,
+        "identity": identity,
         "test_split": study.test_split,
         "pictures": study.publish_pictures,
         "settings": grid.settings(run.config),

@@ -10,8 +10,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 # From the top: a module of kseg imports only from lines below its own. A line may hold several that do not meet.
 ORDER = [
     "study",
-    "report answer outcome",
-    "figures findings grid",
+    "report answer outcome grid study_folder",
+    "figures findings",
     "charts tables contrasts gallery",
     "export predict",
     "export_check",

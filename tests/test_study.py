@@ -1,9 +1,12 @@
 """Which runs a study has, how they get done and resumed, which may be compared, and what is concluded from them."""
 
+import concurrent.futures
+import functools
 import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +17,7 @@ import pytest
 import simulated_study
 import tiny_folders
 
-from kseg import answer, figures, findings, grid, report, results, statistics, study
+from kseg import answer, figures, findings, grid, report, results, statistics, study, study_folder
 
 ROOT = pathlib.Path(__file__).parent.parent
 PYTHON = [sys.executable]
@@ -123,6 +126,52 @@ def test_a_study_that_contradicts_itself_is_refused_in_one_line(smoke):
         grid.expand(smoke)
 
 
+def contrast(measure="forced_miou", arm="background_class"):
+    return [("capacity", arm, "ignore", measure, True)]
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("contrasts", contrast("forced_miuo"), "contrast 'capacity' is of 'forced_miuo', expected forced_miou, native"),
+        ("contrasts", contrast("auroc_sky_off_edge"), "is of 'auroc_sky_off_edge', expected"),
+        ("contrasts", contrast("leak_scene"), "is of 'leak_scene', expected"),
+        ("contrasts", [("capacity", "ignore")], r"contrasts: expected \(name, arm, reference, measure, primary\), got"),
+        ("headline", ("ignroe",), "headline speaks of arm 'ignroe', which has no run"),
+        ("folds", {"ignroe": ("car", "fence")}, "folds speaks of arm 'ignroe', which has no run"),
+        ("folds", {"ignore": "car"}, "folds: expected two groups of ignore, got 'car'"),
+        ("by_width", ("capcity",), "by_width names 'capcity', which is no contrast"),
+        ("choices", [("rate", 1.0, [(1.0, ("ignroe",))], "forced_miou", "")], "'rate' speaks of arm 'ignroe'"),
+        ("choices", [("rate", 2.0, [(1.0, ("ignore",))], "forced_miou", "")], "its default 2.0 is no candidate"),
+        ("choices", [("rate", 1.0, [(1.0, ("ignore",))], "auroc_sky", "")], "there is no measure 'auroc_sky'"),
+        ("choices", [("rate", 1.0, [(1.0, ("ignore",))], "leak_all", "miou")], "there is no measure 'miou'"),
+        ("sequence_pattern", "(", r"sequence_pattern='\(': expected a regular expression \(missing"),
+        ("block_frames", 0, "block_frames=0: expected at least 1"),
+        ("draws", 1, "draws=1: expected at least 2"),
+        ("margin", -1.0, "margin=-1.0: expected a share above 0"),
+        ("margin", float("nan"), "margin=nan: expected"),
+        ("margin", float("inf"), "margin=inf: expected"),
+        ("arms", {"ignore": {"model": {"width": "eight"}}, "background_class": {}}, "arm ignore: model.width: "),
+    ],
+)
+def test_what_only_the_page_would_use_is_refused_before_any_run(smoke, key, value, message):
+    smoke[key] = value
+    with pytest.raises(ValueError, match=f"study smoke[:,].*{message}") as error:
+        grid.expand(smoke)
+    assert "\n" not in str(error.value)
+
+
+def test_a_configuration_of_one_training_run_is_no_study():
+    with pytest.raises(ValueError, match=r"--config is not of a study, it lacks 16 keys \(name, "):
+        grid.expand(load_config("camvid_unet"))
+
+
+def test_every_measure_of_a_result_is_known_by_its_name(camvid):
+    for run in grid.expand(camvid)[::20]:
+        for name in findings.measures(simulated_study.result(camvid, run, simulated_study.FRAMES[:10])):
+            assert findings.is_measure(name), name
+
+
 def test_shares_of_a_job_array_are_the_whole_without_overlap(camvid):
     runs = grid.expand(camvid)
     parts = [grid.share(runs, f"{k}/4") for k in range(4)]
@@ -141,6 +190,19 @@ def test_packed_counts_come_back_as_they_were(values):
     array = np.array([values, values], np.int64)
     assert (results.unpack(json.loads(json.dumps(results.pack(array)))) == array).all()
     assert results.unpack(results.pack(array)).shape == array.shape
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "study.json"
+    results.write_text(str(path), "good")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        results.write_text(str(path), "half")
+    assert path.read_text() == "good" and list(tmp_path.iterdir()) == [path]
 
 
 def test_results_that_differ_in_code_or_device_are_not_compared(smoke, tmp_path):
@@ -190,10 +252,63 @@ def test_a_damaged_result_is_named(smoke, tmp_path):
     runs = simulated_study.write(smoke, tmp_path)
     path = tmp_path / "runs" / runs[0].id / "result.json"
     whole = path.read_text()
-    for broken in (whole[:1000], "{}", "[]", whole.replace('"total_steps": 4', '"total_steps": 5')):
+    made = json.loads(whole)
+    lacking = made | {"identity": {key: value for key, value in made["identity"].items() if key != "device"}}
+    for broken, what in (
+        ("", "expected a result of format 1"),
+        (whole[:1000], "expected a result of format 1"),
+        ("{}", "expected a result of format 1"),
+        ("[]", "expected a result of format 1"),
+        (whole.replace('"total_steps": 4', '"total_steps": 5'), "its settings are not those that"),
+        (json.dumps(made | {"arm": "entropic"}), "its settings are not those that"),
+        (json.dumps({key: value for key, value in made.items() if key != "evaluation"}), "it lacks evaluation.split, "),
+        (json.dumps(lacking), "it lacks identity.device"),
+    ):
         path.write_text(broken)
-        with pytest.raises(ValueError, match="remove it and run"):
+        with pytest.raises(ValueError, match=f"^{path}: {what}.*; remove it and run"):
             results.load(path)
+        assert study_folder.state(runs[0], tmp_path) == "damaged"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match="expected a result of format 1; remove it"):
+        results.load(path)
+
+
+def test_counts_that_cannot_be_unpacked_are_named(smoke, tmp_path):
+    runs = simulated_study.write(smoke, tmp_path)
+    path = tmp_path / "runs" / runs[1].id / "result.json"
+    result = results.load(path)
+    forced = result["evaluation"]["frames"]["forced"]
+    for damage in (
+        {"xz": "A" + forced["xz"][1:]},
+        {"xz": forced["xz"][:-9]},
+        {"shape": [1, *forced["shape"][1:]]},
+        {"dtype": "x"},
+    ):
+        result["evaluation"]["frames"]["forced"] = forced | damage
+        results.save(path, result)
+        with pytest.raises(ValueError, match=f"^{path}: its counts 'forced' are damaged; remove it"):
+            findings.read(tmp_path, {})
+
+
+def test_a_result_in_another_runs_folder_is_refused(smoke, tmp_path):
+    runs = simulated_study.write(smoke, tmp_path)
+    one, other = (tmp_path / "runs" / run.id / "result.json" for run in runs[:2])
+    other.write_text(one.read_text())
+    with pytest.raises(ValueError, match=f"^{other}: it is the result of {runs[0].id}; move it to runs/{runs[0].id}/"):
+        results.load_all(str(tmp_path))
+
+
+def test_the_list_names_a_damaged_result_and_goes_on(smoke, tmp_path):
+    runs = simulated_study.write(smoke, tmp_path)
+    (tmp_path / "runs" / runs[1].id / "result.json").write_text("")
+    (tmp_path / "runs" / runs[2].id / "result.json").unlink()
+    (tmp_path / "runs" / runs[2].id / "result.json").mkdir()
+    lines = []
+    study.show(smoke, str(tmp_path), say=lines.append)
+    assert [line.split()[0] for line in lines] == ["finished", "damaged", "damaged", "finished", "smoke:"]
+    assert "result.json: expected a result of format 1; remove it" in lines[1]
+    assert lines[-1] == "smoke: 4 runs, 2 finished, 2 damaged"
 
 
 # What is concluded.
@@ -309,9 +424,10 @@ def stand_in(smoke, tmp_path, monkeypatch):
     """f(body): runs of the smoke study execute `body`, then leave a made-up result."""
     import tfrecords
 
-    digest = tfrecords.info(make_records(tmp_path, {"train": 4})).digest
+    digest = tfrecords.info(make_records(tmp_path, {"train": 4, "val": 1})).digest
     # The fingerprint of made-up results; the true one would change under whoever edits while this runs.
     monkeypatch.setattr(results, "code_fingerprint", lambda: simulated_study.IDENTITY["code"])
+    monkeypatch.setattr(results, "versions", lambda: simulated_study.IDENTITY["versions"])
     monkeypatch.setitem(simulated_study.IDENTITY, "records", digest)
     simulated_study.write(smoke, tmp_path / "made", frames=simulated_study.FRAMES[:30])
 
@@ -349,7 +465,7 @@ def test_a_crash_does_not_end_the_study_is_kept_and_is_tried_again(smoke, stand_
     failed = study.carry_out(smoke, folder, say=lines.append)
     first = grid.expand(smoke)[0]
     assert failed == [first.id]
-    assert [study.state(run, folder) for run in grid.expand(smoke)] == ["failed"] + ["finished"] * 3
+    assert [study_folder.state(run, folder) for run in grid.expand(smoke)] == ["failed"] + ["finished"] * 3
     assert any("FAILED, exit status 1: ValueError: the loss is not finite" in line for line in lines)
     monkeypatch.setattr(figures, "figures", lambda made: {})
     summary = study.render(smoke, folder, say=lines.append)
@@ -357,7 +473,7 @@ def test_a_crash_does_not_end_the_study_is_kept_and_is_tried_again(smoke, stand_
     assert first.id in (tmp_path / "w" / "report.html").read_text()
     stand_in("pass")
     assert study.carry_out(smoke, folder, say=lines.append) == []
-    assert study.state(first, folder) == "finished"
+    assert study_folder.state(first, folder) == "finished"
     assert "the loss is not finite" in (tmp_path / "w" / "runs" / first.id / "log.txt").read_text()
 
 
@@ -369,12 +485,107 @@ def test_other_code_or_records_are_refused_before_anything_runs(smoke, stand_in,
         study.carry_out(smoke, folder, say=lambda line: None)
 
 
+@pytest.mark.parametrize("damage", ["versions", "foreign", "settings", "truncated"])
+def test_nothing_begins_beside_what_it_could_not_be_compared_with(smoke, stand_in, tmp_path, damage):
+    folder = tmp_path / "w"
+    # Of a seed that the share to be run has nothing of.
+    run = simulated_study.write(smoke, folder, only=lambda run: run.seed == 1)[0]
+    path = folder / "runs" / run.id / "result.json"
+    result = json.loads(path.read_text())
+    if damage == "versions":
+        versions = result["identity"]["versions"] | {"keras": "3.0.0"}
+        results.save(path, result | {"identity": result["identity"] | {"versions": versions}})
+        message = rf"runs/{run.id} in {folder} was made with other keras \(3.0.0, now 3.15.1\)"
+    elif damage == "truncated":
+        path.write_text(path.read_text()[:500])
+        message = f"{path}: expected a result"
+    else:
+        if damage == "foreign":
+            result["arm"] = "entropic"
+            message = "is no run of this study; move it out"
+        else:
+            result["settings"]["train"]["total_steps"] = 9
+            message = r"has other settings than this study's ignore-s1: train.total_steps \(9 / 4\)"
+        result["id"] = f"{result['arm']}-s1-{results.fingerprint(result['settings'])[:8]}"
+        (folder / "runs" / result["id"]).mkdir()
+        results.save(folder / "runs" / result["id"] / "result.json", result)
+    with pytest.raises(ValueError, match=message):
+        study.carry_out(smoke, str(folder), only="0/4", say=lambda line: None)
+    assert not (folder / "runs" / grid.expand(smoke)[0].id).exists()
+
+
+def test_a_run_begun_with_other_code_is_not_gone_on_with(smoke, stand_in, tmp_path, monkeypatch):
+    stand_in("os.makedirs(os.path.join(folder, 'train/checkpoints/2')); sys.exit(1)")
+    study.carry_out(smoke, str(tmp_path / "w"), only="0/4", say=lambda line: None)
+    stand_in("pass")
+    code = results.code_fingerprint()
+    monkeypatch.setattr(results, "code_fingerprint", lambda: "f" * 64)
+    with pytest.raises(ValueError, match="was begun with other code"):
+        study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
+    monkeypatch.setattr(results, "code_fingerprint", lambda: code)
+    assert study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None) == []
+
+
+def test_a_run_that_failed_twice_by_its_own_error_is_not_started_again(smoke, stand_in, tmp_path):
+    folder = str(tmp_path / "w")
+    own = "if request['arm'] == 'ignore': print('ValueError: the loss is not finite', flush=True); sys.exit({})"
+    first = grid.expand(smoke)[0]
+    # Killed, or out of disk space: no error of its own, however often.
+    for status in (1, 74, 1):
+        stand_in(own.format(status))
+        assert study.carry_out(smoke, folder, only="0/4", say=lambda line: None) == [first.id]
+    stand_in(own.format(study._ERROR))
+    for _ in range(2):
+        assert study.carry_out(smoke, folder, only="0/4", say=lambda line: None) == [first.id]
+    stand_in("pass")
+    lines = []
+    assert study.carry_out(smoke, folder, only="0/4", say=lines.append) == [first.id]
+    assert "failed 2 times, ValueError: the loss is not finite: passed over; to try it again, remove" in lines[-1]
+    assert study_folder.state(first, folder) == "failed"
+    shutil.rmtree(tmp_path / "w" / "runs" / first.id)
+    assert study.carry_out(smoke, folder, only="0/4", say=lines.append) == []
+
+
+def test_a_seed_belongs_to_one_device_however_many_come_at_once(tmp_path):
+    devices = [f"CPU {number}" for number in range(8)]
+    for seed in range(20):
+        claim = functools.partial(study_folder.claim_seed, str(tmp_path), seed)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            owners = set(pool.map(claim, devices))
+        assert len(owners) == 1 and owners <= set(devices)
+        assert study_folder.device_of_seed(str(tmp_path), seed) in owners
+    assert sorted(path.name for path in (tmp_path / "seeds").iterdir()) == sorted(str(seed) for seed in range(20))
+
+
+CLAIM = """
+    if study.study_folder.claim_seed({folder!r}, request["seed"], {device!r}) != {device!r}:
+        sys.exit(study._ELSEWHERE)
+    {body}"""
+
+
+def test_a_seed_begun_elsewhere_is_passed_over_before_anything_of_it_is_finished(smoke, stand_in, tmp_path):
+    folder = str(tmp_path / "w")
+    runs = grid.expand(smoke)
+    stand_in(CLAIM.format(folder=folder, device="GPU", body="sys.exit(1)").strip())  # is ended before it has a result
+    study.carry_out(smoke, folder, only="0/4", say=lambda line: None)
+    here = simulated_study.IDENTITY["device"]
+    stand_in(CLAIM.format(folder=folder, device=here, body="pass").strip())
+    lines = []
+    assert study.carry_out(smoke, folder, say=lines.append) == [run.id for run in runs if run.seed == 0]
+    assert sum("seed 0 was begun on GPU, and a seed is compared on one device" in line for line in lines) == 2
+    assert [study_folder.state(run, folder) for run in runs if run.seed == 1] == ["finished"] * 2
+    # A folder from before seeds were claimed: finished runs tell, and an unfinished seed is whose comes first.
+    shutil.rmtree(tmp_path / "w" / "seeds")
+    assert study_folder.claim_seed(folder, 1, "GPU") == here
+    assert study.carry_out(smoke, folder, say=lines.append) == []
+
+
 def test_code_that_changes_while_a_study_runs_stops_it(smoke, stand_in, tmp_path, monkeypatch):
     codes = iter([simulated_study.IDENTITY["code"]] * 2 + ["f" * 64] * 9)
     monkeypatch.setattr(results, "code_fingerprint", lambda: next(codes))
     with pytest.raises(ValueError, match="has changed since the study started"):
         study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
-    states = [study.state(run, str(tmp_path / "w")) for run in grid.expand(smoke)]
+    states = [study_folder.state(run, str(tmp_path / "w")) for run in grid.expand(smoke)]
     assert states == ["finished", "waiting", "waiting", "waiting"]
 
 
@@ -386,6 +597,13 @@ def test_missing_records_are_named_before_anything_runs(smoke, tmp_path):
         study.carry_out(smoke, str(tmp_path / "w"))
 
 
+def test_a_split_that_the_records_lack_is_named_before_anything_runs(smoke, stand_in, tmp_path):
+    smoke.test_split = "test"
+    with pytest.raises(ValueError, match=r"has no split 'test' with labels \(it has train, val\)"):
+        study.carry_out(smoke, str(tmp_path / "w"))
+    assert not (tmp_path / "w").exists()
+
+
 def test_a_run_that_another_process_holds_is_passed_over(smoke, stand_in, tmp_path):
     folder = str(tmp_path / "w")
     first = grid.expand(smoke)[0]
@@ -395,7 +613,7 @@ def test_a_run_that_another_process_holds_is_passed_over(smoke, stand_in, tmp_pa
     with study._hold(str(held)) as ours:
         assert ours
         assert study.carry_out(smoke, folder, only="0/4", say=lines.append) == []
-    assert any("passed over" in line for line in lines) and study.state(first, folder) != "finished"
+    assert any("passed over" in line for line in lines) and study_folder.state(first, folder) != "finished"
 
 
 def test_a_killed_study_takes_its_run_with_it_and_goes_on_when_started_again(smoke, stand_in, tmp_path):
@@ -424,9 +642,9 @@ def test_a_killed_study_takes_its_run_with_it_and_goes_on_when_started_again(smo
         os.kill(child, signal.SIGKILL)
         pytest.fail("the run outlived the study")
     stand_in("pass")
-    assert study.state(first, folder) == "started"
+    assert study_folder.state(first, folder) == "started"
     assert study.carry_out(smoke, folder, only="0/4", say=lambda line: None) == []
-    assert study.state(first, folder) == "finished"
+    assert study_folder.state(first, folder) == "finished"
 
 
 def test_collecting_copies_results_alone_and_renders_the_same(smoke, stand_in, tmp_path, monkeypatch):
@@ -438,6 +656,52 @@ def test_collecting_copies_results_alone_and_renders_the_same(smoke, stand_in, t
     assert (tmp_path / "w/study.json").read_bytes() == (tmp_path / "docs/study.json").read_bytes()
     files = {path.name for path in (tmp_path / "docs" / "runs").rglob("*") if path.is_file()}
     assert files == {"result.json"}
+
+
+def test_a_run_that_failed_is_listed_where_the_others_are_collected(smoke, stand_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "figures", lambda made: {})
+    first, *others = grid.expand(smoke)
+    stand_in("if request['arm'] == 'ignore' and request['seed'] == 0: sys.exit(1)")
+    study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
+    summary = study.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
+    assert summary["runs"]["failed"] == [first.id] and summary["runs"]["missing"] == []
+    assert study.render(smoke, str(tmp_path / "docs"), say=lambda line: None) == summary
+    stand_in("pass")
+    study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
+    assert (
+        study.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)["runs"]["failed"] == []
+    )
+
+
+def tree(folder):
+    return {str(path): path.read_bytes() for path in pathlib.Path(folder).rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("damage", ["foreign", "code", "device", "truncated", "target", "frames"])
+def test_what_cannot_be_collected_leaves_the_folder_as_it_was(smoke, tmp_path, damage):
+    simulated_study.write(smoke, tmp_path / "docs", only=lambda run: run.seed == 0)
+    for name in ("study.json", "report.html"):
+        (tmp_path / "docs" / name).write_text("good")
+    if damage == "foreign":
+        smoke.base.train.total_steps = 9
+    frames = simulated_study.FRAMES[:-1] if damage == "frames" else simulated_study.FRAMES
+    simulated_study.write(smoke, tmp_path / "w", only=lambda run: run.seed or damage != "frames", frames=frames)
+    path = tmp_path / ("docs" if damage == "target" else "w") / "runs" / grid.expand(smoke)[0].id / "result.json"
+    if damage in ("code", "device"):
+        result = results.load(path)
+        results.save(path, result | {"identity": result["identity"] | {damage: "e" * 64}})
+    elif damage in ("truncated", "target"):
+        path.write_text(path.read_text()[:-500])
+    before = tree(tmp_path / "docs")
+    message = {
+        "foreign": r"has other settings .*total_steps \(4 / 9\).* Nothing was copied to",
+        "code": "differ in code",
+        "device": "differ in device",
+        "frames": "was evaluated on other frames",
+    }.get(damage, f"^{path}: expected a result")
+    with pytest.raises(ValueError, match=message):
+        study.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
+    assert tree(tmp_path / "docs") == before
 
 
 # The real thing, small.
@@ -463,6 +727,7 @@ def test_a_real_run_leaves_a_small_whole_result_that_the_tool_renders(tmp_path):
     assert statistics.mean_iou(pooled) == pytest.approx(evaluation["report"]["mean_iou_forced"], abs=1e-12)
     native = results.unpack(evaluation["frames"]["native"]).sum(0)
     assert native.tolist() == evaluation["report"]["confusion_matrix"]
+    assert (tmp_path / "w" / "seeds" / "0").read_text() == result["identity"]["device"] + "\n"
     assert result["flops"] > 0 and result["identity"]["code"] == results.code_fingerprint()
     listed = tool("--list")
     assert "1 finished" in listed.stdout and "3 waiting" in listed.stdout
@@ -474,6 +739,33 @@ def test_a_real_run_leaves_a_small_whole_result_that_the_tool_renders(tmp_path):
     done = tool("--only=0/4")
     assert "seed 0 was begun on CPU of another machine" in done.stdout and "passed over" in done.stdout
     assert done.returncode == 1 and "error: 1 runs are not done (ignore-s0-" in done.stderr
+    (tmp_path / "w" / "seeds" / "1").write_text("CPU of a third machine\n")  # which has not finished anything
+    done = tool("--only=2/4")
+    assert "seed 1 was begun on CPU of a third machine" in done.stdout and done.returncode == 1
+
+
+def test_a_run_whose_own_settings_end_it_says_so_by_its_status(smoke, tmp_path):
+    smoke.base.data.records_dir = make_records(tmp_path, {"train": 4, "val": 1})
+    smoke.base.train.batch_size = 0
+    lines = []
+    (failed,) = study.carry_out(smoke, str(tmp_path / "w"), only="0/4", say=lines.append)
+    assert f"FAILED, exit status {study._ERROR}: ValueError: config.train.batch_size=0" in lines[-1]
+    assert len(study_folder.errors(tmp_path / "w" / "runs" / failed)) == 1
+
+
+def test_ctrl_c_is_one_line(tmp_path):
+    make_records(tmp_path, {"train": 4, "val": 1})
+    command = [str(ROOT / "tools/study.py"), f"--config={ROOT}/configs/study_smoke.py", f"--workdir={tmp_path}/w"]
+    command += [f"--config.base.data.records_dir={tmp_path}/records"]
+    tool = subprocess.Popen(
+        PYTHON + command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("w/runs/*/log.txt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(tool.pid, signal.SIGINT)  # as a terminal does
+    assert tool.communicate(timeout=90)[1] == "interrupted: the same command goes on from here\n"
+    assert tool.returncode == 1
 
 
 def test_the_job_array_takes_its_share_under_slurm_and_kubernetes(tmp_path):
@@ -523,22 +815,61 @@ def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path):
     assert kills and one == other
 
 
-def test_bad_input_is_one_line_and_exit_status_1():
-    cases = {
-        "give --config": [],
-        "no finished run": ["--config=configs/study_smoke.py", "--workdir=/nonexistent/w", "--report_only"],
-        "--only=3/2: expected k/n": ["--config=configs/study_smoke.py", "--workdir=w", "--list", "--only=3/2"],
-        "steps": ["--config=configs/study_smoke.py", "--workdir=w", "--config.base.train.steps=3"],
-        "'extra' is not a flag": ["extra"],
-    }
-    tools = [
-        subprocess.Popen(PYTHON + ["tools/study.py", *flags], stderr=subprocess.PIPE, text=True, cwd=ROOT)
-        for flags in cases.values()
+# Many command lines for the price of one start.
+TOOL = """
+import importlib.util, json, os, sys
+from absl import app
+spec = importlib.util.spec_from_file_location("tool", "tools/study.py")
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+for arguments in json.loads(sys.argv[1]):
+    if not os.fork():
+        sys.argv = ["study.py", *arguments]
+        app.run(tool.main, flags_parser=tool.parse)
+    status = os.waitstatus_to_exitcode(os.wait()[1])
+    print(f"exit status {status}", file=sys.stderr, flush=True)
+"""
+
+
+def test_bad_input_is_one_line_and_exit_status_1(tmp_path):
+    a_file = tmp_path / "file"
+    a_file.write_text("")
+    (tmp_path / "broken.py").write_text("def get_config(:\n")
+    smoke, workdir, page = "--config=configs/study_smoke.py", f"--workdir={tmp_path}/w", "--answer=docs/answer.md"
+    cases = [
+        ([], "give --config"),
+        ([smoke, workdir, "--report_only"], "no finished run"),
+        ([smoke, workdir, "--list", "--only=3/2"], "--only=3/2: expected k/n"),
+        ([smoke, workdir, "--config.base.train.steps=3"], "steps"),
+        (["extra"], "'extra' is not a flag"),
+        (["--config=configs/camvid_unet.py", workdir], "--config is not of a study"),
+        (["--config=configs/nope.py", workdir], "No such file or directory: 'configs/nope.py'"),
+        (["--config=configs/study_camvid.py:foo", workdir], "configs/study_camvid.py:foo: expected grid, rates or tun"),
+        ([f"--config={tmp_path}/broken.py", workdir], "invalid syntax"),
+        ([smoke, workdir, "--config.sequence_pattern=("], "sequence_pattern='(': expected a regular expression"),
+        ([smoke, workdir, "--config.block_frames=0"], "block_frames=0: expected at least 1"),
+        ([smoke, workdir, "--report_only", "--config.margin=-1"], "margin=-1.0: expected a share above 0"),
+        ([smoke, f"--workdir={a_file}", "--list"], "file is a file; give a folder"),
+        ([smoke, f"--workdir={a_file}", "--report_only"], "file is a file; give a folder"),
+        ([smoke, f"--workdir={a_file}"], "file is a file; give a folder"),
+        ([smoke, workdir, f"--collect={a_file}"], "file is a file; give a folder"),
+        ([smoke, workdir, "--report_only", "--only=0/2"], "--only has no effect with --report_only"),
+        ([smoke, workdir, "--collect=c", "--only=x"], "--only has no effect with --collect"),
+        ([smoke, workdir, "--choose", "--only=0/2"], "--only has no effect with --choose"),
+        ([smoke, workdir, "--choose", "--list"], "--choose has no effect with --list"),
+        ([smoke, workdir, "--list", "--report_only"], "--list and --report_only are two different things"),
+        ([smoke, workdir, "--check"], "--check is for --answer"),
+        ([page, "--only=0/2"], "--only has no effect with --answer"),
+        ([page, "--check", workdir], "--workdir has no effect with --answer"),
     ]
-    for message, tool in zip(cases, tools):
-        lines = tool.communicate()[1].strip().splitlines()
-        assert tool.returncode == 1
-        assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0], lines
+    arguments = json.dumps([arguments for arguments, _ in cases])
+    done = subprocess.run(PYTHON + ["-c", TOOL, arguments], capture_output=True, text=True, cwd=ROOT)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2 * len(cases), done.stderr
+    for (_, message), line, status in zip(cases, lines[::2], lines[1::2]):
+        assert line.startswith("error: ") and message in line, line
+        assert "Traceback" not in line and status == "exit status 1"
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "broken.py", a_file]
 
 
 # The answer's page.
@@ -547,7 +878,8 @@ def test_bad_input_is_one_line_and_exit_status_1():
 PAGE = """# Answer
 Cost <!--camvid/contrasts/capacity/estimate signed-->?<!--/--> points,
 <!--camvid/contrasts/capacity/verdict text-->x<!--/-->;
-<!--camvid/arms/ignore-w8/measures/forced_miou mean_sd--><!--/-->, unknown <!--none/arms/x count-->3<!--/-->.
+<!--camvid/arms/ignore-w8/measures/forced_miou mean_sd--><!--/-->, unknown <!--camvid/arms/x count-->3<!--/-->;
+of a study not made: <!--none/arms/x count-->not yet measured<!--/-->.
 """
 
 
@@ -573,9 +905,37 @@ def test_the_page_is_filled_from_the_study_and_a_disagreement_is_found(tmp_path)
         answer.fill_page(str(page), check=True)
 
 
+@pytest.mark.parametrize("content", [None, "", '{"contrasts": [', "[]"])
+def test_a_page_keeps_its_numbers_where_their_study_is_missing_or_damaged(tmp_path, content):
+    page, file = tmp_path / "answer.md", tmp_path / "study" / "camvid" / "study.json"
+    file.parent.mkdir(parents=True)
+    page.write_text(PAGE)
+    if content is not None:
+        file.write_text(content)
+    message = f"^{file}" + (" is missing, and 4 places of the page" if content is None else ": expected a study's JSON")
+    for check in (True, False):
+        with pytest.raises(ValueError, match=message):
+            answer.fill_page(str(page), check=check, say=lambda line: None)
+    assert page.read_text() == PAGE
+    # Nothing of it is written yet: as where the page is made before the study.
+    file.unlink(missing_ok=True)
+    text = PAGE
+    for old in (">?<", ">x<", "--><!--/-->, unk", ">3<"):
+        text = text.replace(old, {"-": "-->not yet measured<!--/-->, unk"}.get(old[0], ">not yet measured<"))
+    page.write_text(text)
+    answer.fill_page(str(page), check=True, say=lambda line: None)
+
+
+def test_a_value_that_its_spot_cannot_write_is_named(tmp_path):
+    (tmp_path / "camvid").mkdir()
+    (tmp_path / "camvid" / "study.json").write_text('{"title": "CamVid"}')
+    with pytest.raises(ValueError, match="<!--camvid/title signed-->: the value there cannot be written as signed"):
+        answer.fill("<!--camvid/title signed-->x<!--/-->", str(tmp_path))
+
+
 def test_an_unknown_way_of_writing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected one of signed"):
-        answer.fill("<!--camvid/title loudly-->x<!--/-->", str(tmp_path))
+        answer.fill("<!--camvid/title loudly-->not yet measured<!--/-->", str(tmp_path))
 
 
 def test_the_table_of_contrasts_has_those_with_runs_and_counts_the_others(summary):

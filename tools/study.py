@@ -10,9 +10,11 @@
                              fills the page's numbers from docs/study/*/study.json; --check only compares
 
 A run is finished where W/runs/<id>/result.json exists; finished runs are not run again. Killed or crashed runs go on
-from their last checkpoint at the next start. To hold a study: kill -STOP -PGID, to go on: kill -CONT -PGID, with PGID
-the process group of this command (ps -o pgid= -p PID). Runs made with different code are not compared, so run a long
-study from a clone that nobody edits: git clone . ../kseg-study && cd ../kseg-study && PYTHONPATH=$PWD python tools/...
+from their last checkpoint at the next start; one that failed twice by an error of its own, such as a loss that is not
+finite, is not started again unless its folder is removed. To hold a study: kill -STOP -PGID, to go on: kill -CONT
+-PGID, with PGID the process group of this command (ps -o pgid= -p PID). Runs made with different code are not compared,
+so run a long study from a clone that nobody edits:
+    git clone . ../kseg-study && cd ../kseg-study && PYTHONPATH=$PWD python tools/...
 """
 
 import sys
@@ -21,6 +23,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from kseg import answer, study
+from kseg.config import one_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Study configuration, configs/study_*.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the study; made if missing.")
@@ -33,14 +36,28 @@ _ANSWER = flags.DEFINE_string("answer", "", "Page whose numbers are filled from 
 _CHECK = flags.DEFINE_bool("check", False, "With --answer: change nothing, fail if the page and the files disagree.")
 
 
+# What a flag, or the program that a configuration is, raises where it cannot be used.
+_UNUSABLE = (flags.Error, AttributeError, LookupError, ValueError, TypeError, OSError, ImportError, SyntaxError)
+_MODES = {"answer": _ANSWER, "list": _LIST, "collect": _COLLECT, "report_only": _REPORT_ONLY}
+# Flags that would have no effect beside another one; whoever gave them expects one.
+_AGAINST = {
+    "only": ("answer", "collect", "report_only", "choose"),
+    "choose": ("answer", "list", "collect"),
+    "workdir": ("answer",),
+    "config": ("answer",),
+}
+
+
 def main(argv):
     if len(argv) > 1:
         sys.exit(f"error: {argv[1]!r} is not a flag; settings are given as --config.KEY=VALUE.")
-    config, workdir = _CONFIG.value, _WORKDIR.value
-    if not _ANSWER.value and (config is None or not workdir):
+    check_combination()
+    if not _ANSWER.value and not (flags.FLAGS["config"].present and _WORKDIR.value):
         sys.exit("error: give --config=configs/study_X.py and --workdir=FOLDER; see tools/study.py --help.")
     failed = []
     try:
+        # A configuration that failed to load only says so when its value is asked for.
+        config, workdir = _CONFIG.value, _WORKDIR.value
         if _ANSWER.value:
             answer.fill_page(_ANSWER.value, check=_CHECK.value)
         elif _LIST.value:
@@ -54,18 +71,36 @@ def main(argv):
             summary = study.render(config, workdir) if not _ONLY.value else {"choices": []}
             if _CHOOSE.value:
                 study.show_choices(summary)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"error: {one_line(error)}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on from here")
     if failed:
-        sys.exit(f"error: {len(failed)} runs are not done ({failed[0]}); start again to go on with them.")
+        sys.exit(
+            f"error: {len(failed)} runs are not done ({failed[0]}); start again to go on with them, those that are "
+            "passed over excepted."
+        )
+
+
+def check_combination():
+    """Ends the program at flags of which one would be ignored."""
+    modes = [name for name, flag in _MODES.items() if flag.value]
+    if len(modes) > 1:
+        sys.exit(f"error: --{modes[0]} and --{modes[1]} are two different things to do; give one of them.")
+    if _CHECK.value and not _ANSWER.value:
+        sys.exit("error: --check is for --answer=PAGE; give that too.")
+    for name, others in _AGAINST.items():
+        for other in others:
+            if flags.FLAGS[name].value and flags.FLAGS[other].value:
+                sys.exit(f"error: --{name} has no effect with --{other}; leave one of them out.")
 
 
 def parse(argv):
     """Flags, with one line instead of a traceback for a key or a file that does not exist."""
     try:
         return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError, ImportError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+    except _UNUSABLE as error:
+        sys.exit(f"error: {one_line(error)}")
 
 
 if __name__ == "__main__":
