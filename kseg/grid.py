@@ -6,6 +6,7 @@ A study configuration (configs/study_*.py) is an ml_collections.ConfigDict:
   arms              {name: {section: {key: value}}}: what differs from the base; the seed is the grid's
   grid              [(stage, arms, seeds)], in the order in which they run; in a stage seed by seed
   contrasts         [(name, arm, reference, measure, primary)]; see kseg/contrasts.py
+  primary_seeds     optional: the seeds that primary contrasts use, whatever is run later; else all
   test_split        what runs are evaluated on; "" = the images held out of training
   sequence_pattern  regular expression; of an image id, its first group is the sequence
   block_frames, draws, margin    of the statistics
