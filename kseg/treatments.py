@@ -4,15 +4,15 @@ A treatment is an encoding (what the target says at void), a head (how many outp
 scores (one number a pixel, higher = more likely void) and a native decision rule. Each is one entry of `_TREATMENTS`;
 to add one, add an entry. K is the number of classes, z the logits, p the probabilities, v the void weight.
 
-  name                   target at void   outputs        main loss                              never abstains natively
-  ignore                 255              K softmax      cross entropy on labelled pixels       x
-  background_class       K                K+1 softmax    cross entropy
-  hybrid                 K; 255 geometry  K+1 softmax    cross entropy
-  inverted_dice          zero target      K sigmoid      Dice + inverted Dice
-  inverted_dice_softmax  zero target      K softmax      Dice + inverted Dice                   x
-  one_vs_all             zero target      K sigmoid      binary cross entropy over classes
-  entropic               uniform          K softmax      cross entropy; (1/K) sum -log p_c      x
-  void_head              ignored; 1       K softmax + 1  cross entropy + binary "is it void"
+  name                   target at void   outputs        main loss                              abstains natively
+  ignore                 255              K softmax      cross entropy on labelled pixels       never
+  background_class       K                K+1 softmax    cross entropy                          yes
+  hybrid                 K; 255 geometry  K+1 softmax    cross entropy                          yes
+  inverted_dice          zero target      K sigmoid      Dice + inverted Dice                   yes
+  inverted_dice_softmax  zero target      K softmax      Dice + inverted Dice                   never
+  one_vs_all             zero target      K sigmoid      binary cross entropy over classes      yes
+  entropic               uniform          K softmax      cross entropy; (1/K) sum -log p_c      never
+  void_head              ignored; 1       K softmax + 1  cross entropy + binary "is it void"    yes
 
 Target 255 (padding, unannotated, unseen void in training) enters no sum and no divisor under any of them.
 """
