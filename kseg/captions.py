@@ -41,9 +41,9 @@ CAPTIONS = {  # name: (title, caption)
     ),
     "attribution": (
         "What in Dice plus inverted Dice does what",
-        "Arms that differ in one thing: masked leaves void out of the loss, dice_only lacks the inverted term, the "
-        "softmax reading has no sigmoids. Forced mIoU over all labelled pixels; AUROC of scene void against labelled "
-        f"pixels, both off the edges. {_INTERVALS}",
+        "Arms that differ in one thing, and such arms against ignore: masked leaves void out of the loss, dice_only "
+        "lacks the inverted term, the softmax reading has no sigmoids. Forced mIoU over all labelled pixels; AUROC of "
+        f"scene void against labelled pixels, both off the edges. {_INTERVALS}",
     ),
     "leave_out": (
         "Seen and unseen void, group by group",

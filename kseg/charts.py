@@ -240,7 +240,7 @@ def rows_inches(names, narrow):
 
 def wrapped(name, narrow):
     """A row's name in lines that fit."""
-    return "\n".join(textwrap.wrap(name, 42 if narrow else 60, break_long_words=False, break_on_hyphens=False))
+    return "\n".join(textwrap.wrap(name, 46 if narrow else 60, break_long_words=False, break_on_hyphens=False))
 
 
 def intervals_note(margin):

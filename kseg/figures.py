@@ -57,7 +57,7 @@ def void_caught(study, narrow=False):
     unseen = _folds(study)
     unseen = unseen or [(a["treatment"], a["curve"], "unseen") for a in arms if "unseen" in a["curve"]["kinds"]]
     if unseen:
-        panels.append(("Unseen: classes left out" if _folds(study) else "Unseen: objects training never shows", unseen))
+        panels.append(("Unseen: classes left out" if _folds(study) else "Unseen: never in training", unseen))
     costs = [
         entry for entry in study["contrasts"] if entry["key"] in study["by_width"] and entry.get("low") is not None
     ]

@@ -32,7 +32,7 @@ def attribution(study, narrow=False):
 
 def left_out(study, narrow=False):
     """Contrasts in AUROC of void that training did and did not show."""
-    panels = [("Seen: joined void in training", SEEN), ("Unseen: 255 in training", UNSEEN)]
+    panels = [("Seen as void in training", SEEN), ("Unseen", UNSEEN)]
     return _figure(study, narrow, [(title, "AUROC", _of(_measured(study), measure)) for title, measure in panels])
 
 

@@ -25,14 +25,25 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 DRIVER = shutil.which("chromedriver")
 
 
-@pytest.fixture(scope="module")
-def configuration():
-    spec = importlib.util.spec_from_file_location("study_camvid", ROOT / "configs/study_camvid.py")
+def load_config(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     configuration = module.get_config()
     configuration.draws = 200
     return configuration
+
+
+def summary(configuration, folder, only, frames):
+    """study.json's content of made-up runs."""
+    runs = simulated_study.write(configuration, folder, only, frames)
+    found = findings.read(folder, {run.id: grid.settings(run.config) for run in grid.expand(configuration)})
+    return findings.summarise(configuration, found, runs, folder)
+
+
+@pytest.fixture(scope="module")
+def configuration():
+    return load_config("study_camvid")
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +63,19 @@ def study(configuration, folder):
 @pytest.fixture(scope="module")
 def whole(configuration, tmp_path_factory):
     """The study with runs of every stage but further seeds, on some of the frames."""
-    folder = tmp_path_factory.mktemp("whole")
-    runs = simulated_study.write(configuration, folder, lambda run: run.seed < 2, simulated_study.FRAMES[::3])
-    found = findings.read(folder, {run.id: grid.settings(run.config) for run in grid.expand(configuration)})
-    return findings.summarise(configuration, found, runs, folder)
+    return summary(
+        configuration, tmp_path_factory.mktemp("whole"), lambda run: run.seed < 2, simulated_study.FRAMES[::3]
+    )
+
+
+@pytest.fixture(scope="module", params=["study_camvid", "study_camvid, one seed", "study_street_scenes"])
+def drawn_study(request, whole, tmp_path_factory):
+    """Studies whose figures differ in their panels: all of them, without intervals, without folds."""
+    if request.param == "study_camvid":
+        return whole
+    only = (lambda run: run.stage == "primary" and run.seed == 0) if "one seed" in request.param else (lambda run: True)
+    folder = tmp_path_factory.mktemp("drawn")
+    return summary(load_config(request.param.split(",")[0]), folder, only, simulated_study.FRAMES[::6])
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +211,7 @@ def test_classes_have_colours_that_no_treatment_has_and_that_part_in_grey():
 
 
 @pytest.mark.parametrize("narrow", [False, True])
-def test_text_of_every_figure_is_inside_legible_and_apart(whole, narrow, monkeypatch):
+def test_text_of_every_figure_is_inside_legible_and_apart(drawn_study, narrow, monkeypatch):
     drawn = {}
 
     def record(text, renderer):  # figures hold more than they draw, such as ticks outside the axes
@@ -199,10 +219,10 @@ def test_text_of_every_figure_is_inside_legible_and_apart(whole, narrow, monkeyp
             drawn[text] = Text.get_window_extent(text, renderer)  # an annotation's own has the arrow
 
     monkeypatch.setattr(Text, "draw", record)
-    for name, (*_, function) in figures.figures(whole).items():
+    for name, (*_, function) in figures.figures(drawn_study).items():
         drawn.clear()
         with matplotlib.rc_context(charts.RC):
-            figure = function(whole, narrow)
+            figure = function(drawn_study, narrow)
             FigureCanvasAgg(figure).draw()
         boxes = [(text.get_text(), box.x0, box.x1, box.y0, box.y1) for text, box in drawn.items()]
         assert len(boxes) > 5
@@ -304,7 +324,7 @@ def test_names_at_line_ends_keep_apart_in_order_and_inside(wanted):
         assert places == [0.2]
 
 
-def test_the_grid_of_pictures_scrolls_inside_itself_on_a_telephone(browser, study, folder):
+def test_the_grid_of_pictures_scrolls_inside_itself_on_a_telephone(browser, study, folder, monkeypatch):
     random = np.random.default_rng(0)
     table = labels.CITYSCAPES
     paths = []
@@ -319,6 +339,7 @@ def test_the_grid_of_pictures_scrolls_inside_itself_on_a_telephone(browser, stud
     sheets = gallery.sheets([str(path) for path in paths])
     assert list(sheets) == ["Masks", "Void scores"] and gallery.sheets([]) == {}
     (folder / "pictures").mkdir()
+    monkeypatch.setattr(figures, "figures", lambda made: {})  # charts have tests of their own
     page = pathlib.Path(report.write(study, str(folder / "pictures"), sheets))
     show(browser, page, 360)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
