@@ -1,26 +1,39 @@
 """Kinds of chart that the study draws: numbers in, marks on a matplotlib axis out. Knows no study, run or file.
 
-One colour, dash and name per treatment throughout; the colours are Okabe and Ito's, told apart with every common
-colour blindness. Lines carry their names at their ends rather than in a legend.
+One colour, dash and marker per treatment throughout; the colours are Okabe and Ito's, told apart with every common
+colour blindness, and dash and marker serve where a print has none. Shares of classes have a palette of their own.
+
+With `narrow`, a chart is for a telephone: NARROW_INCHES wide as drawn, so that text keeps its nominal size there, 9
+points at least. Names then stand above their rows, and lines have a key (`key`) instead of names at their ends.
 """
 
+import textwrap
+from typing import NamedTuple
+
 import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
-STYLE = {
-    "ignore": ("#000000", "-"),
-    "background_class": ("#D55E00", "-"),
-    "hybrid": ("#E69F00", "--"),
-    "inverted_dice": ("#0072B2", "-"),
-    "inverted_dice_softmax": ("#56B4E9", "--"),
-    "one_vs_all": ("#009E73", "-"),
-    "entropic": ("#CC79A7", "-"),
-    "void_head": ("#7A6A00", "--"),
+STYLE = {  # treatment: colour, dash, marker
+    "ignore": ("#000000", "-", "o"),
+    "background_class": ("#D55E00", (0, (7, 1.6)), "s"),
+    "hybrid": ("#E69F00", (0, (3.2, 1.4)), "D"),
+    "inverted_dice": ("#0072B2", (0, (7, 1.6, 1.4, 1.6)), "^"),
+    "inverted_dice_softmax": ("#56B4E9", (0, (3.2, 1.4, 1.4, 1.4)), "v"),
+    "one_vs_all": ("#009E73", (0, (1.4, 1.2)), "P"),
+    "entropic": ("#CC79A7", (0, (7, 1.6, 1.4, 1.6, 1.4, 1.6)), "X"),
+    "void_head": ("#7A6A00", (0, (12, 2.4)), "p"),
 }
-PRIMARY, EXPLORATORY = "#D55E00", "#0072B2"
+CHANCE = (0, (1, 2.5))
+# Classes, most first: ever lighter, so that neighbours part in grey too; then all other classes.
+SHADES, OTHERS = ("#0c2c84", "#225ea8", "#1d91c0", "#41b6c4", "#7fcdbb", "#c7e9b4"), "#e6e6e6"
+PRIMARY, EXPLORATORY = ("#D55E00", "D"), ("#0072B2", "o")
 GREY = "#555555"
 GRID = "#e4e4e4"
-MARGIN = "#eeeeee"
+MARGIN = "#e9e9e9"
+NARROW_INCHES = 3.5  # 336 CSS pixels: a telephone's 360 less the page's margins
+LINE_INCHES = 0.165  # of text
 RC = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -34,12 +47,45 @@ RC = {
 }
 
 
+class Row(NamedTuple):
+    """A difference in points; `low` and `high` of its 95 % interval, `judged` of the one that its verdict goes by.
+
+    Either is None where there is none: all with one seed, `judged` without an interval of its own.
+    """
+
+    name: str
+    estimate: float | None
+    low: float | None = None
+    high: float | None = None
+    judged: tuple[float, float] | None = None
+    primary: bool = False
+
+    @property
+    def ends(self):
+        """Of all intervals."""
+        return [value for value in (self.low, self.high, *(self.judged or ())) if value is not None]
+
+
 def ordered(treatments):
     """Treatments in the order of STYLE."""
     return [name for name in STYLE if name in treatments]
 
 
-def caught(axis, title, lines):
+def key(figure, treatments, points=False, chance=False):
+    """A key of lines above all panels, for figures whose lines carry no names. points: with the markers."""
+    handles = []
+    for name in ordered(treatments):
+        color, dash, marker = STYLE[name]
+        handles.append(Line2D([], [], color=color, ls=dash, lw=1.7, marker=marker if points else None, label=name))
+    if chance:
+        handles.append(Line2D([], [], color=GREY, ls=CHANCE, lw=1.2, label="chance"))
+    figure.legend(
+        handles=handles, loc="outside upper left", ncol=2, fontsize=9, frameon=False, handlelength=2.6,
+        columnspacing=0.8, handletextpad=0.4, borderaxespad=0.3, borderpad=0.2, labelspacing=0.3,
+    )  # fmt: skip
+
+
+def caught(axis, title, lines, narrow):
     """Void caught (up) against correct labelled pixels lost (right, log 0.1 to 20 %).
 
     Args:
@@ -48,7 +94,7 @@ def caught(axis, title, lines):
     """
     ends = []
     for treatment, curve, kind in lines:
-        color, dash = STYLE[treatment]
+        color, dash, marker = STYLE[treatment]
         lost = 100 * np.array(curve["lost"])
         mean, low, high = (100 * np.array(curve["kinds"][kind][key], float) for key in ("mean", "low", "high"))
         axis.fill_between(lost, low, high, color=color, alpha=0.13, lw=0)
@@ -57,10 +103,10 @@ def caught(axis, title, lines):
         point = curve["native"].get(kind)
         if point and 100 * point["lost"] >= lost[0]:
             place = 100 * point["lost"], 100 * point["caught"]
-            axis.scatter(*place, s=38, color=color, edgecolor="white", lw=0.9, zorder=5)
-    # What a coin would do: catch as much void as it loses labelled pixels.
+            axis.scatter(*place, s=52, color=color, marker=marker, edgecolor="white", lw=0.9, zorder=5)
+    # What drawing lots would do: catch as much void as it loses labelled pixels.
     chance = np.geomspace(0.1, 20, 50)
-    axis.plot(chance, chance, color=GREY, lw=0.9, ls=":")
+    axis.plot(chance, chance, color=GREY, lw=1.2, ls=CHANCE)
     ends.append((20, "chance", GREY))
     axis.set_xscale("log")
     axis.set_xlim(0.1, 20)
@@ -72,111 +118,82 @@ def caught(axis, title, lines):
     axis.set_ylabel("void caught, %")
     axis.set_title(title)
     axis.grid(color=GRID, lw=0.6)
-    _label_ends(axis, ends)
+    if not narrow:
+        _label_ends(axis, ends)
 
 
-def cost(axis, title, points, margin, reach_at_most=8.0):
-    """Differences with intervals, upright, over few categories. points: (name, estimate, low, high), in points."""
-    axis.axhspan(-margin, margin, color=MARGIN, lw=0)
-    axis.axhline(0, color=GREY, lw=0.7)
-    reach = max(2.5, *(min(reach_at_most, max(abs(low), abs(high))) for _, _, low, high in points))
-    for place, (_, estimate, low, high) in enumerate(points):
-        axis.plot([place] * 2, np.clip([low, high], -reach, reach), color=PRIMARY, lw=1.6, solid_capstyle="butt")
-        axis.scatter(place, np.clip(estimate, -reach, reach), s=18, color=PRIMARY, zorder=3)
-        for end, sign, marker in ((low, -1, "v"), (high, 1, "^")):
-            if sign * end > reach:
-                axis.scatter(place, sign * reach, s=18, marker=marker, color=PRIMARY, clip_on=False, zorder=4)
-    axis.set_xticks(range(len(points)), [name for name, *_ in points])
-    axis.set_xlim(-0.5, len(points) - 0.5)
+def cost(axis, title, rows, margin, narrow, reach_at_most=8.0):
+    """Differences with intervals, upright, over few categories. rows: Rows. What is primary is never cut."""
+    size = 9 if narrow else 7.5
+    reach = _reach(rows, max(2.5, 1.5 * margin), reach_at_most)
+    _differences(axis, rows, range(len(rows)), margin, reach, upright=True)
+    axis.set_xticks(range(len(rows)), [row.name for row in rows])
+    axis.set_xlim(-0.5, len(rows) - 0.5)
     axis.set_ylim(-reach, reach)
     axis.yaxis.set_major_locator(MaxNLocator(5))
-    axis.tick_params(labelsize=7, length=2)
-    axis.set_title(title, fontsize=7, weight="normal")
+    axis.tick_params(labelsize=size, length=2)
+    axis.set_title(title, fontsize=size, weight="normal")
+    axis.set_xlabel(f"width of the network\n{intervals_note(margin)}", fontsize=size, labelpad=1)
 
 
-def forest(axis, rows, margin, narrow):
-    """Differences with intervals, one row each. rows: (name, estimate, low, high, primary), in points.
-
-    low and high are None where there is no interval; the point is hollow then. What lies far outside is cut, with an
-    arrow, but no estimate and nothing primary.
+def forest(axis, rows, margin, narrow, names=True):
+    """Differences with intervals, one Row each; what lies far outside is cut, with an arrow, but no estimate and
+    nothing primary. names=False: the rows are those of the panel to the left.
     """
-    axis.axvspan(-margin, margin, color=MARGIN, lw=0)
-    axis.axvline(0, color=GREY, lw=0.8)
-    ends = [abs(value) for _, *values, _ in rows for value in values if value is not None]
-    kept = [abs(v) for _, *values, primary in rows for v in (values if primary else values[:1]) if v is not None]
-    reach = min(max(ends) * 1.05, max(4 * np.median(ends), 4 * margin, 1.05 * max(kept)))
-    for row, (_, estimate, low, high, primary) in enumerate(rows):
-        color = PRIMARY if primary else EXPLORATORY
-        if low is not None:
-            axis.plot(np.clip([low, high], -reach, reach), [row] * 2, color=color, lw=2, solid_capstyle="butt")
-            for end, sign, marker in ((low, -1, "<"), (high, 1, ">")):
-                if sign * end > reach:
-                    axis.scatter(sign * reach, row, s=30, marker=marker, color=color, clip_on=False, zorder=4)
-        face = "white" if low is None else color
-        place = np.clip(estimate, -reach, reach), row
-        axis.scatter(*place, s=34, facecolor=face, edgecolor=color, linewidth=1.3, zorder=3)
-    axis.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize=7.5 if narrow else 9)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlim(-reach * 1.03, reach * 1.03)
+    ends = [abs(end) for row in rows for end in (*row.ends, row.estimate) if end is not None]
+    reach = _reach(rows, 1.5 * margin, max(4 * np.median(ends), 4 * margin))
+    places = name_rows(axis, [row.name for row in rows], narrow, names)
+    _differences(axis, rows, places, margin, reach, upright=False)
+    axis.set_xlim(-1.05 * reach, 1.05 * reach)
+    axis.xaxis.set_major_locator(MaxNLocator(5 if narrow else 7))
     axis.grid(axis="x", color=GRID, lw=0.6)
-    axis.tick_params(axis="y", length=0)
 
 
 def stacked(axis, rows, narrow):
-    """Stacked bars of shares that sum to 1. rows: (name, {part: share}); a part "abstained" is hatched, shown last."""
-    shades = ["#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#BBBBBB", "#FFFFFF"]
-    for row, (_, parts) in enumerate(rows):
-        left = 0.0
-        for (part, share), shade in zip(parts.items(), shades):
-            hollow = part == "abstained"
-            style = {"edgecolor": "#333333", "hatch": "////"} if hollow else {"edgecolor": "white"}
-            label = part if row == 0 else None
-            if share > 0 or row == 0:
-                axis.barh(row, 100 * share, left=left, color=shade, linewidth=0.8, height=0.74, label=label, **style)
-            if share > (0.09 if narrow else 0.035):
-                box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8} if hollow else None
-                color = "white" if shade in ("#0072B2", "#009E73") else "black"
-                place = left + 50 * share, row
-                axis.text(*place, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, bbox=box, color=color)
-            left += 100 * share
-    axis.set_yticks(range(len(rows)), [name for name, _ in rows])
-    axis.set_ylim(len(rows) - 0.5, -0.5)
-    axis.set_xlim(0, 100)
-    columns, x = (3, 0.3) if narrow else (7, 0.5)
-    axis.legend(
-        loc="lower center", bbox_to_anchor=(x, 1.0), ncol=columns, frameon=False, fontsize=8, handlelength=1.2,
-        columnspacing=1.0,
-    )  # fmt: skip
+    """Stacked bars of shares that sum to 1. rows: (name, {part: share}); a part "abstained" is hatched, shown last.
 
-
-def pairs(axis, groups, labels):
-    """Two dots joined by a line, per group and treatment. groups: {group: {treatment: {kind: value}}}.
-
-    labels: (kind drawn filled, kind drawn hollow).
+    Returns: {part: Patch} for a legend.
     """
-    height, ticks = 0.0, []
-    for group, treatments in groups.items():
-        axis.text(-0.01, height - 0.15, group, transform=axis.get_yaxis_transform(), ha="right", weight="bold")
-        for treatment in ordered(treatments):
-            height += 1
-            color, values = STYLE[treatment][0], treatments[treatment]
-            if len(values) == 2:
-                axis.plot(list(values.values()), [height] * 2, color=color, lw=1, alpha=0.5, zorder=2)
-            for kind, face in zip(labels, (color, "white")):
-                if kind in values:
-                    axis.scatter(values[kind], height, s=36, facecolor=face, edgecolor=color, linewidth=1.4, zorder=3)
-            ticks.append((height, treatment))
-        height += 1.4
-    axis.set_yticks([place for place, _ in ticks], [treatment for _, treatment in ticks])
-    axis.set_ylim(height - 0.8, -0.8)
+    parts = list(rows[0][1])
+    fills = dict(zip([part for part in parts if part not in ("other classes", "abstained")], SHADES))
+    styles = {part: {"facecolor": fills.get(part, OTHERS), "edgecolor": "white"} for part in parts}
+    styles["abstained"] = {"facecolor": "white", "edgecolor": "#333333", "hatch": "////"}
+    places = name_rows(axis, [name for name, _ in rows], narrow)
+    for place, (_, shares) in zip(places, rows):
+        left = 0.0
+        for part, share in shares.items():
+            if share >= 5e-4:  # thinner than a line it would be one
+                axis.barh(place, 100 * share, left=left, height=0.74, linewidth=0.8, **styles[part])
+            if share > (0.09 if narrow else 0.03):
+                box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8} if part == "abstained" else None
+                color = "white" if fills.get(part) in SHADES[:3] else "black"
+                text = {"ha": "center", "va": "center", "fontsize": 9 if narrow else 8, "color": color, "bbox": box}
+                axis.text(left + 50 * share, place, f"{100 * share:.0f}", **text)
+            left += 100 * share
+    axis.set_xlim(0, 100)
+    return {part: Patch(**styles[part]) for part in parts if any(shares[part] >= 5e-4 for _, shares in rows)}
+
+
+def ranges(axis, rows, narrow, names=True):
+    """Means with ranges, per row one filled and one hollow below it. rows: (name, treatment, filled, hollow), each
+    (mean, lowest, highest), in the axis' unit, or None.
+    """
+    places = name_rows(axis, [name for name, *_ in rows], narrow, names)
+    for place, (_, treatment, *both) in zip(places, rows):
+        color, _, marker = STYLE[treatment]
+        for measured, face, shift in zip(both, (color, "white"), (-0.2, 0.25) if narrow else (-0.14, 0.2)):
+            if measured:
+                mean, low, high = measured
+                axis.plot([low, high], [place + shift] * 2, color=color, lw=1.2, alpha=0.6, zorder=2)
+                axis.scatter(mean, place + shift, s=26, marker=marker, facecolor=face, edgecolor=color, lw=1, zorder=3)
     axis.grid(axis="x", color=GRID, lw=0.6)
 
 
-def progress(axis, title, lines, log=False):
+def progress(axis, title, lines, narrow, log=False):
     """Values over steps. lines: (treatment, steps, values)."""
     for treatment, steps, values in lines:
-        color, dash = STYLE[treatment]
-        axis.plot(steps, values, color=color, ls=dash, lw=1.3)
+        color, dash, _ = STYLE[treatment]
+        axis.plot(steps, values, color=color, ls=dash, lw=1.5)
     axis.set_xlim(0, max(steps[-1] for _, steps, _ in lines))
     axis.set_title(title)
     axis.set_xlabel("step")
@@ -185,7 +202,87 @@ def progress(axis, title, lines, log=False):
         for formatter in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
             formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "1235" else ""))
     axis.grid(color=GRID, lw=0.6, which="both")
-    _label_ends(axis, [(values[-1], treatment, STYLE[treatment][0]) for treatment, _, values in lines])
+    if not narrow:
+        _label_ends(axis, [(values[-1], treatment, STYLE[treatment][0]) for treatment, _, values in lines])
+
+
+def name_rows(axis, names, narrow, shown=True):
+    """Names of rows, beside them or (narrow) above each, and the axis' height to match; returns the rows' places."""
+    if not narrow:
+        axis.set_yticks(range(len(names)), names if shown else [""] * len(names))
+        axis.tick_params(axis="y", length=0)
+        axis.set_ylim(len(names) - 0.4, -0.6)
+        return list(range(len(names)))
+    places, top = [], 0.0
+    for name in names:
+        lines = name.count("\n") + 1
+        if shown:
+            # Beyond its panel a name may go; on paper of its own, since lines pass under it.
+            text = axis.text(0, top, name, transform=axis.get_yaxis_transform(), va="top", linespacing=1.1, zorder=2.5)
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.85})
+            text.set_in_layout(False)
+        places.append(top + lines + 0.5)
+        top += lines + 1.1
+    if shown:
+        axis.set_zorder(1)  # names reach into the panels beside
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
+    axis.set_ylim(top, -0.1)
+    return places
+
+
+def rows_inches(names, narrow):
+    """Height that `name_rows` wants for these names."""
+    if narrow:
+        return LINE_INCHES * sum(name.count("\n") + 2.1 for name in names)
+    return sum(max(0.25, 0.03 + LINE_INCHES * (name.count("\n") + 1)) for name in names)
+
+
+def wrapped(name, narrow):
+    """A row's name in lines that fit."""
+    return "\n".join(textwrap.wrap(name, 46 if narrow else 60, break_long_words=False, break_on_hyphens=False))
+
+
+def intervals_note(margin):
+    """What bars and band are."""
+    return f"bars: 95 % intervals; grey: margin, ±{margin:g}"
+
+
+def _reach(rows, least, most):
+    """How far an axis of differences goes from 0: to every estimate and whatever is primary, to `most` at most else."""
+    kept = [abs(row.estimate) for row in rows if row.estimate is not None]
+    kept += [abs(end) for row in rows if row.primary for end in row.ends]
+    others = [abs(end) for row in rows for end in row.ends]
+    return 1.08 * max(least, *kept, *(min(end, most) for end in others))
+
+
+def _differences(axis, rows, places, margin, reach, upright):
+    """The marks of `cost` and `forest`: the margin, then per row the judged and the 95 % interval, and the estimate."""
+
+    def at(values, place):
+        """Along the axis of differences, which stands up or lies."""
+        values = np.clip(values, -reach, reach)
+        across = np.full(values.shape, place, float)
+        return (across, values) if upright else (values, across)
+
+    (axis.axhspan if upright else axis.axvspan)(-margin, margin, color=MARGIN, lw=0)
+    (axis.axhline if upright else axis.axvline)(0, color=GREY, lw=0.8)
+    beyond = {-1: "v" if upright else "<", 1: "^" if upright else ">"}
+    for place, row in zip(places, rows):
+        if row.estimate is None:
+            continue
+        color, marker = PRIMARY if row.primary else EXPLORATORY
+        if row.judged:
+            axis.plot(*at(row.judged, place), color=color, lw=1, marker="_" if upright else "|", ms=7, mew=1)
+        if row.low is not None:
+            axis.plot(*at([row.low, row.high], place), color=color, lw=3, solid_capstyle="butt")
+            for end, sign in ((row.low, -1), (row.high, 1)):
+                if sign * end > reach:
+                    axis.scatter(
+                        *at([sign * reach], place), s=30, marker=beyond[sign], color=color, clip_on=False, zorder=4
+                    )
+        face = "white" if row.low is None else color
+        axis.scatter(*at([row.estimate], place), s=32, marker=marker, facecolor=face, edgecolor=color, lw=1.3, zorder=3)
 
 
 def _label_ends(axis, ends):

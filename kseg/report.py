@@ -72,23 +72,32 @@ def _cards(study):
         if not entry["primary"]:
             continue
         what = f"{entry['arm']} − {entry['reference']}, {tables.measure_name(entry['measure'])}"
-        lines = []
+        unit, interval, lines = tables.unit(entry["measure"]), "", []
         if entry.get("estimate") is not None:
-            lines.append(f"{_signed(entry['estimate'])} points, {_seeds(entry)}")
+            lines.append(f"Difference {_signed(entry['estimate'])} {unit}, {_seeds(entry)}")
         if entry.get("low") is not None:
+            interval = f"{_signed(entry['holm_low'])} to {_signed(entry['holm_high'])} {unit}"
+            lines[0] += f"; 95 % interval {_signed(entry['low'])} to {_signed(entry['high'])}"
+            level = f"{100 * entry['holm_level']:.1f} %"
+            lines.append(f"The interval above: at Holm's level, {level}; Holm's p {_p(entry['holm_p'])}")
             lines.append(
-                f"95 % interval {_signed(entry['low'])} to {_signed(entry['high'])}; at Holm's level "
-                f"({100 * entry['holm_level']:.1f} %) {_signed(entry['holm_low'])} to {_signed(entry['holm_high'])}"
-            )
-            lines.append(
-                f"standard errors: seeds {100 * entry['se_seeds']:.2f}, test frames {100 * entry['se_frames']:.2f}; "
-                f"Holm's p {_p(entry['holm_p'])}"
+                f"Standard errors, points: seeds {100 * entry['se_seeds']:.2f}, test frames "
+                f"{100 * entry['se_frames']:.2f} (blocks of at most {study['block_frames']})"
             )
             others = [
-                f"{100 * value:.2f} with blocks of {block}" for block, value in entry["se_frames_by_block"].items()
+                f"{100 * value:.2f} with blocks of at most {block}"
+                for block, value in entry["se_frames_by_block"].items()
             ]
-            lines.append(f"test frames: {', '.join(others)}")
-        cards.append({"name": entry["name"], "verdict": entry["verdict"], "what": what, "lines": lines})
+            lines.append(f"Standard error of test frames, points, otherwise: {', '.join(others)}")
+        cards.append(
+            {
+                "name": entry["name"],
+                "verdict": tables.verdict(entry),
+                "interval": interval,
+                "what": what,
+                "lines": lines,
+            }
+        )
     return cards
 
 

@@ -1,16 +1,23 @@
 """The study's page in headless Chromium: it fits telephone and desk, sorts, and loads nothing from outside."""
 
 import importlib.util
+import io
 import json
 import pathlib
 import re
 import shutil
 
+import matplotlib
 import numpy as np
 import pytest
 import simulated_study
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
 
-from kseg import charts, figures, findings, gallery, grid, report, tables
+from kseg import charts, figures, findings, forests, gallery, grid, report, tables
 from tfrecords import labels
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -18,9 +25,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 DRIVER = shutil.which("chromedriver")
 
 
-@pytest.fixture(scope="module")
-def configuration():
-    spec = importlib.util.spec_from_file_location("study_camvid", ROOT / "configs/study_camvid.py")
+def load_config(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     configuration = module.get_config()
@@ -28,10 +34,22 @@ def configuration():
     return configuration
 
 
+def summary(configuration, folder, only, frames):
+    """study.json's content of made-up runs."""
+    runs = simulated_study.write(configuration, folder, only, frames)
+    found = findings.read(folder, {run.id: grid.settings(run.config) for run in grid.expand(configuration)})
+    return findings.summarise(configuration, found, runs, folder)
+
+
+@pytest.fixture(scope="module")
+def configuration():
+    return load_config("study_camvid")
+
+
 @pytest.fixture(scope="module")
 def folder(configuration, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    simulated_study.write(configuration, folder, only=lambda run: run.stage == "core" and run.seed < 2)
+    simulated_study.write(configuration, folder, only=lambda run: run.stage in ("primary", "core") and run.seed < 2)
     return folder
 
 
@@ -40,6 +58,24 @@ def study(configuration, folder):
     runs = grid.expand(configuration)
     found = findings.read(folder, {run.id: grid.settings(run.config) for run in runs})
     return findings.summarise(configuration, found, runs, folder)
+
+
+@pytest.fixture(scope="module")
+def whole(configuration, tmp_path_factory):
+    """The study with runs of every stage but further seeds, on some of the frames."""
+    return summary(
+        configuration, tmp_path_factory.mktemp("whole"), lambda run: run.seed < 2, simulated_study.FRAMES[::3]
+    )
+
+
+@pytest.fixture(scope="module", params=["study_camvid", "study_camvid, one seed", "study_street_scenes"])
+def drawn_study(request, whole, tmp_path_factory):
+    """Studies whose figures differ in their panels: all of them, without intervals, without folds."""
+    if request.param == "study_camvid":
+        return whole
+    only = (lambda run: run.stage == "primary" and run.seed == 0) if "one seed" in request.param else (lambda run: True)
+    folder = tmp_path_factory.mktemp("drawn")
+    return summary(load_config(request.param.split(",")[0]), folder, only, simulated_study.FRAMES[::6])
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +170,12 @@ def test_a_table_scrolls_inside_itself_on_a_telephone(browser, page):
 def test_the_page_shows_the_verdicts_and_what_is_missing(browser, page, study):
     show(browser, page, 1280)
     text = browser.find_element("tag name", "body").text
+    primary = next(entry for entry in study["contrasts"] if entry["name"] == "capacity")
     for entry in study["contrasts"]:
         if entry["primary"]:
-            assert entry["verdict"] in text
+            assert tables.verdict(entry) in text and "points of" in tables.verdict(entry)
+    ends = [f"{100 * primary[key]:+.1f}".replace("-", "−") for key in ("holm_low", "holm_high")]
+    assert f"{' to '.join(ends)} points of mIoU" in text
     assert "Not complete" in text and "leave-out 0/15" in text
     assert study["identity"]["code"] in text
 
@@ -157,15 +196,119 @@ def test_words_from_a_study_cannot_become_markup(study):
     assert "<script>alert" not in report.page(made, [])
 
 
-def test_every_treatment_has_a_style_of_its_own():
+def test_every_treatment_has_colour_dash_and_marker_of_its_own():
     treatments = pytest.importorskip("kseg.treatments")
     assert set(charts.STYLE) == set(treatments.NAMES)
-    assert len(set(charts.STYLE.values())) == len(charts.STYLE)
+    for kind in zip(*charts.STYLE.values()):
+        assert len(set(kind)) == len(charts.STYLE)
+
+
+def test_classes_have_colours_that_no_treatment_has_and_that_part_in_grey():
+    shades = [*charts.SHADES, charts.OTHERS]
+    assert not {color.lower() for color in shades} & {color.lower() for color, *_ in charts.STYLE.values()}
+    grey = [np.dot([0.299, 0.587, 0.114], to_rgb(color)) for color in shades]
+    assert min(np.diff(grey)) > 0.04
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_text_of_every_figure_is_inside_legible_and_apart(drawn_study, narrow, monkeypatch):
+    drawn = {}
+
+    def record(text, renderer):  # figures hold more than they draw, such as ticks outside the axes
+        if text.get_visible() and text.get_text().strip():
+            drawn[text] = Text.get_window_extent(text, renderer)  # an annotation's own has the arrow
+
+    monkeypatch.setattr(Text, "draw", record)
+    for name, (*_, function) in figures.figures(drawn_study).items():
+        drawn.clear()
+        with matplotlib.rc_context(charts.RC):
+            figure = function(drawn_study, narrow)
+            FigureCanvasAgg(figure).draw()
+        boxes = [(text.get_text(), box.x0, box.x1, box.y0, box.y1) for text, box in drawn.items()]
+        assert len(boxes) > 5
+        assert min(text.get_fontsize() for text in drawn) >= (9 if narrow else 7.5), name
+        for place, (one, left, right, low, high) in enumerate(boxes):
+            # A wide figure is saved as large as it turns out.
+            assert not narrow or (left >= 0 and right <= figure.bbox.x1), (name, one)
+            for other, left2, right2, low2, high2 in boxes[place + 1 :]:
+                across, along = min(right, right2) - max(left, left2), min(high, high2) - max(low, low2)
+                assert across <= 1 or along <= 2, (name, one, other)
+
+
+def test_a_narrow_figure_is_as_wide_as_a_telephone_shows_it(whole):
+    for name, (*_, function) in figures.figures(whole).items():
+        width = re.search(rb'width="([\d.]+)pt"', figures.render(function, whole, "svg", narrow=True))
+        assert float(width[1]) == 72 * charts.NARROW_INCHES, name  # 252 points are 336 CSS pixels
+
+
+def test_every_contrast_that_was_measured_is_in_one_forest(whole):
+    measured = [entry for entry in whole["contrasts"] if entry.get("estimate") is not None]
+    marks = 0
+    for function in (forests.capacity, forests.rejection, forests.attribution, forests.left_out):
+        for axis in function(whole).axes:
+            marks += len(axis.collections)  # an estimate each; arrows beside
+            marks -= sum(not collection.get_clip_on() for collection in axis.collections)
+    assert marks == len(measured) > 40
+    assert {entry["name"] for entry in measured} >= {"attribution", "leave-out, seen", "leave-out, unseen"}
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_no_axis_cuts_a_primary_interval_or_an_estimate_and_arrows_mark_what_it_cuts(upright):
+    rows = [
+        charts.Row("primary", -9.0, -16.0, -2.0, judged=(-18.0, -0.5), primary=True),
+        charts.Row("beyond", 1.0, -40.0, 42.0),
+        charts.Row("one seed", 19.0),
+        *(charts.Row(f"small {i}", 0.2, 0.1, 0.3) for i in range(9)),
+    ]
+    axis = Figure().subplots()
+    (charts.cost(axis, "", rows, 1.0, False) if upright else charts.forest(axis, rows, 1.0, False))
+    low, high = axis.get_ylim() if upright else axis.get_xlim()
+    assert low < -18 * 1.07 and 19 * 1.07 < high < 40
+    assert sum(not collection.get_clip_on() for collection in axis.collections) == 2
+
+
+def test_stacked_shares_have_no_slivers_and_a_legend_of_what_is_drawn():
+    axis = Figure().subplots()
+    rows = [
+        ("ignore", {"road": 0.7, "sky": 0.3, "other classes": 0.0, "abstained": 1e-16}),
+        ("hybrid", {"road": 0.6, "sky": 0.1, "other classes": 0.0, "abstained": 0.3}),
+    ]
+    patches = charts.stacked(axis, rows, narrow=False)
+    assert [bar.get_width() for bar in axis.patches] == pytest.approx([70, 30, 60, 10, 30])
+    assert list(patches) == ["road", "sky", "abstained"] and patches["abstained"].get_hatch()
+
+
+def test_where_void_goes_is_a_table_of_every_arm_kind_and_class(whole):
+    table = next(table for table in tables.tables(whole) if table["name"] == "claims")
+    assert [column["name"] for column in table["columns"]] == ["arm", "void", *whole["classes"], "abstained"]
+    rows = {tuple(cell["show"] for cell in row["cells"][:2]): row["cells"][2:] for row in table["rows"]}
+    assert rows.keys() == {(name, kind) for name, arm in whole["arms"].items() for kind in arm["claimed_as"]}
+    for cells in rows.values():
+        assert sum(float(cell["sort"]) for cell in cells if cell["sort"]) == pytest.approx(100)
+    # A class that a fold left out claims nothing there, and says so.
+    fold = rows["ignore-w8-seen_car-unseen_person", "unseen"]
+    assert fold[whole["classes"].index("car")]["show"] == "–"
+
+
+@pytest.mark.parametrize(
+    "verdict, measure, words",
+    [
+        ("costs 9.2", "auroc_scene_off_edge", "costs 9.2 points of AUROC"),
+        ("costs at most 0.3", "forced_miou", "costs at most 0.3 points of mIoU"),
+        ("undecided (±1.4)", "native_miou", "undecided (±1.4 points of mIoU)"),
+        ("one seed, no interval", "forced_miou", "one seed, no interval"),
+        ("not measured", "forced_miou", "not measured"),
+    ],
+)
+def test_a_verdict_names_what_it_counts(verdict, measure, words):
+    assert tables.verdict({"verdict": verdict, "measure": measure}) == words
 
 
 def test_a_table_has_a_cell_for_every_column(study):
     made = tables.tables(study)
-    assert {table["name"] for table in made} >= {"contrasts", "treatments", "void", "scores", "sequences", "runs"}
+    assert {table["name"] for table in made} >= {
+        "contrasts", "treatments", "void", "claims", "scores", "sequences", "runs",
+    }  # fmt: skip
     for table in made:
         for row in table["rows"]:
             assert len(row["cells"]) == len(table["columns"]), table["name"]
@@ -181,7 +324,7 @@ def test_names_at_line_ends_keep_apart_in_order_and_inside(wanted):
         assert places == [0.2]
 
 
-def test_the_grid_of_pictures_scrolls_inside_itself_on_a_telephone(browser, study, folder):
+def test_the_grid_of_pictures_scrolls_inside_itself_on_a_telephone(browser, study, folder, monkeypatch):
     random = np.random.default_rng(0)
     table = labels.CITYSCAPES
     paths = []
@@ -196,8 +339,26 @@ def test_the_grid_of_pictures_scrolls_inside_itself_on_a_telephone(browser, stud
     sheets = gallery.sheets([str(path) for path in paths])
     assert list(sheets) == ["Masks", "Void scores"] and gallery.sheets([]) == {}
     (folder / "pictures").mkdir()
+    monkeypatch.setattr(figures, "figures", lambda made: {})  # charts have tests of their own
     page = pathlib.Path(report.write(study, str(folder / "pictures"), sheets))
     show(browser, page, 360)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
     widths = "return Array.from(document.querySelectorAll('.sheet')).map(s => [s.scrollWidth, s.clientWidth])"
     assert all(inner > 2 * outer for inner, outer in browser.execute_script(widths))
+
+
+def test_a_sheet_of_scores_is_bright_where_a_run_is_sure_of_void(tmp_path):
+    table = labels.CITYSCAPES
+    truth = np.zeros((32, 64), np.uint8)
+    truth[:, 48:] = table.num_classes
+    content = {"table": np.array(json.dumps(table.to_json())), "treatment": np.array("ignore")}
+    content |= {"image_0": np.full((32, 64, 3), (10, 200, 30), np.uint8), "truth_0": truth, "mask_0": truth}
+    content["score_0"] = np.where(truth == table.num_classes, 255, 0).astype(np.uint8)
+    np.savez(tmp_path / "ignore.npz", **content)
+    _, png = gallery.sheets([str(tmp_path / "ignore.npz")])["Void scores"]
+    sheet = np.asarray(Image.open(io.BytesIO(png)), float)
+    # Three pictures 400 wide with gaps of 6: the image, void in white, the score.
+    image, void, score = (sheet[-106:, 6 + 406 * place : 406 + 406 * place] for place in range(3))
+    assert (image[50, 200] == (10, 200, 30)).all()
+    for picture in (void, score):
+        assert picture[50, 380].mean() > 200 and picture[50, 100].mean() < 20
