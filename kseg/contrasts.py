@@ -39,6 +39,10 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
         if not seeds:
             listed[-1]["verdict"] = "not measured"
             continue
+        if not primary and any(entry["primary"] and _same_runs(entry, listed[-1]) for entry in listed[:-1]):
+            # An exploratory contrast "every seed" beside a primary one, before there are more.
+            listed[-1] |= {"seeds": [], "verdict": "no further seeds"}
+            continue
         # Per seed, one pair of results for each pair of arms.
         pairs = [[(by_arm[ours][seed], by_arm[theirs][seed]) for ours, theirs in zip(*sides)] for seed in seeds]
         values = _paired(pairs, frames, measure)
@@ -76,6 +80,10 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
             low, high = (found.low, found.high) if not entry["primary"] else found.interval(entry["holm_level"])
             entry["verdict"] = statistics.verdict(found.estimate, low, high, study.margin)
     return listed
+
+
+def _same_runs(one, other):
+    return all(one[key] == other[key] for key in ("arm", "reference", "measure", "seeds"))
 
 
 def _paired(pairs, frames, measure):

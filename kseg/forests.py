@@ -107,7 +107,8 @@ def _marks(rows):
 
 
 def _pair(entry):
-    return entry["arm"], entry["reference"]
+    # The same two arms may be compared over the planned seeds, and over every seed.
+    return entry["arm"], entry["reference"], tuple(entry["seeds"])
 
 
 def _name(entry):

@@ -136,6 +136,7 @@ def test_later_seeds_do_not_move_a_primary_verdict():
     frames = contrasts.Frames(study, [result for by_seed in by_arm.values() for result in by_seed.values()])
     before, after = contrasts.judge(study, few, frames), contrasts.judge(study, by_arm, frames)
     assert after[0] == before[0] and after[0]["seeds"] == [0, 1, 2]
-    assert after[1]["seeds"] == [0, 1, 2, 3, 4] and after[1]["estimate"] != before[1]["estimate"]
+    assert before[1]["verdict"] == "no further seeds" and "estimate" not in before[1]
+    assert after[1]["seeds"] == [0, 1, 2, 3, 4] and after[1]["estimate"] != before[0]["estimate"]
     # Without the rule it would have moved.
     assert contrasts.judge(a_study(*listed), by_arm, frames)[0]["estimate"] == after[1]["estimate"]

@@ -979,7 +979,16 @@ def test_study_json_in_docs_is_what_its_runs_and_todays_configuration_say(name, 
     found = findings.read(folder, {run.id: grid.settings(run.config) for run in runs})
     fresh = json.loads(json.dumps(findings.summarise(configuration, found, runs, folder)))
     written = json.loads((folder / "study.json").read_text())
-    resampled = ("se_frames", "standard_error", "degrees_of_freedom", "low", "high", "p", "verdict", "se_frames_by_block")
+    resampled = (
+        "se_frames",
+        "standard_error",
+        "degrees_of_freedom",
+        "low",
+        "high",
+        "p",
+        "verdict",
+        "se_frames_by_block",
+    )
     for summary in (fresh, written):
         del summary["draws"]
         for entry in summary["contrasts"]:
