@@ -14,6 +14,8 @@ import os
 import re
 import statistics
 
+import numpy as np
+
 from kseg import results
 
 NOT_YET = "not yet measured"
@@ -162,12 +164,18 @@ def _median(entry):
     return _signed(statistics.median(entry["values"]))
 
 
+def _scene_at_1(curve):
+    """Scene void caught where 1 % of the correctly labelled pixels are lost, from an arm's curve."""
+    return _percent(float(np.interp(0.01, curve["lost"], curve["kinds"]["scene"]["mean"])))
+
+
 _FORMS = {
     "signed": _signed,
     "percent": _percent,
     "mean_sd": _mean_sd,
     "interval": _interval,
     "values": _values,
+    "scene_at_1": _scene_at_1,
     "median": _median,
     "stages": _by_stage,
     "table": _contrasts,
