@@ -32,5 +32,5 @@ def test_every_key_that_the_pages_name_exists():
     from kseg import config as defaults
 
     for page in (GUIDE, GUIDE.parent.parent / "README.md"):
-        for section, key in re.findall(r"config\.(\w+)\.(\w+)", page.read_text()):
+        for section, key in re.findall(r"config\.(?:base\.)?(\w+)\.(\w+)", page.read_text()):
             assert key == "KEY" or key in defaults.default()[section], f"{page.name}: config.{section}.{key}"
