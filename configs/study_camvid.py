@@ -9,7 +9,7 @@ Command: python tools/convert_camvid.py --camvid_dir=CamVid --records_dir=record
              --config.base.data.records_dir=records/camvid
 Hardware: two CPU cores, 4 GB.
 Time: a run at width 8 about 4.5 minutes, tuning (16 runs of half the steps) 40 minutes, stage primary (18 runs) 80
-         minutes, core (33 runs) 2.5 hours. Processor time a run: 7.5 minutes at width 8, 19 at width 16, 23 at 2520 steps.
+         minutes, core (33 runs) 2.5 hours. Processor time: 7.5 minutes at width 8, 19 at width 16, 23 at 2520 steps.
 Result: docs/answer.md; so far tuning, stages primary and core, and the first seed of stage long.
 """
 
