@@ -6,7 +6,6 @@ decide which runs there are (kseg/study.py) or what they mean (kseg/findings.py)
 """
 
 import base64
-import contextlib
 import glob
 import hashlib
 import importlib.metadata
@@ -16,6 +15,8 @@ import os
 import platform
 
 import numpy as np
+
+from tfrecords import shards
 
 FORMAT = 1
 
@@ -199,22 +200,7 @@ def check_comparable(found: list[dict], expected: dict[str, dict]) -> None:
 
 def write_text(path: str, text: str) -> None:
     """Writes a file whole or not at all."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: str, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        raise
+    shards.write_file(path, text.encode())
 
 
 def _has(value, path):

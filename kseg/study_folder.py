@@ -14,6 +14,7 @@ import os
 import secrets
 
 from kseg import results
+from tfrecords import shards
 
 PICTURES = "pictures.npz"  # of kseg/gallery.py
 
@@ -124,7 +125,7 @@ def copy_runs(run_ids: list[str], names: tuple[str, ...], folder: str, into: str
             if os.path.exists(source):
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 with open(source, "rb") as file:
-                    results.write_bytes(target, file.read())
+                    shards.write_file(target, file.read())
 
 
 def _claim(folder, seed):
