@@ -563,6 +563,20 @@ CLAIM = """
     {body}"""
 
 
+def test_of_two_devices_that_begin_a_seed_at_once_one_has_it_and_both_know(tmp_path, monkeypatch):
+    folder, draw = str(tmp_path), study_folder.secrets.token_hex
+
+    def rival(count):  # comes between the look whose the seed is and the claim
+        monkeypatch.setattr(study_folder.secrets, "token_hex", draw)
+        assert study_folder.claim_seed(folder, 3, "GPU") == "GPU"
+        return draw(count)
+
+    monkeypatch.setattr(study_folder.secrets, "token_hex", rival)
+    assert study_folder.claim_seed(folder, 3, "CPU") == "GPU"
+    assert study_folder.device_of_seed(folder, 3) == "GPU"
+    assert [path.name for path in (tmp_path / "seeds").iterdir()] == ["3"]
+
+
 def test_a_seed_begun_elsewhere_is_passed_over_before_anything_of_it_is_finished(smoke, stand_in, tmp_path):
     folder = str(tmp_path / "w")
     runs = grid.expand(smoke)
