@@ -5,6 +5,7 @@ that `--config.KEY=VALUE` works for each of them; "not used" is 0, "" or (), nev
 """
 
 import difflib
+import os
 
 import ml_collections
 
@@ -134,6 +135,23 @@ def explain(arguments, error):
             hint = f'did you mean "config.{near[0]}"?' if near else "kseg/config.py lists every key."
             return f'there is no "{name}"; {hint}'
     return one_line(error)
+
+
+def check_file(arguments) -> None:
+    """Raises FileNotFoundError, in one line, where a command line's --config names a file that is not there.
+
+    To be called before the flags are parsed: the flags library would say it later, in words about itself.
+
+    Args:
+      arguments: the command line, a list of str.
+    """
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            path = value if equals else "".join(arguments[place + 1 : place + 2])
+            path = path.partition(":")[0]  # after the colon: the argument of get_config
+            if not os.path.isfile(path):
+                raise FileNotFoundError(f"--config={path}: no such file; the configurations of kseg are in configs/.")
 
 
 def one_line(error) -> str:

@@ -229,7 +229,7 @@ def _pictures(study, found, workdir):
 
 
 def _records(study):
-    """The digest of the study's records, which must have what it is evaluated on."""
+    """The digest of the study's records, which must have what it is evaluated on, in frames of a sequence."""
     records_dir, split = study.base.data.records_dir, study.test_split
     if not records_dir:
         raise ValueError("no records: set --config.base.data.records_dir=FOLDER (tools/convert_*.py writes one).")
@@ -241,6 +241,9 @@ def _records(study):
             f"{records_dir} has no split {split!r} with labels (it has {', '.join(manifest.splits)}), on which the "
             "study evaluates; convert it too, or set --config.test_split."
         )
+    for shard in manifest.split(split or study.base.data.train_split).shards:
+        for image_id in shard.image_ids:
+            grid.sequence(image_id, study.sequence_pattern)
     return manifest.digest
 
 

@@ -80,7 +80,11 @@ def test_records_carry_the_official_maps_and_the_image_bytes_verbatim(scenes, re
 @pytest.mark.parametrize(
     "command, words",
     [
-        (["tools/train.py", "--config=configs/nope.py", "--workdir=W"], ["configs/nope.py"]),
+        (["tools/train.py", "--config=configs/nope.py", "--workdir=W"], ["--config=configs/nope.py: no such file"]),
+        (
+            ["tools/train.py", "--config", "configs/nope.py", "--workdir=W", "--config.train.seed=3"],
+            ["--config=configs/nope.py: no such file"],
+        ),
         (["tools/train.py", "--config=configs/street_scenes_unet.py", "--workdir=W"], ["records_dir"]),
         (["tools/train.py", "--config=configs/street_scenes_unet.py"], ["--workdir"]),
         (["tools/train.py", "--config=configs/street_scenes_unet.py", "--workdir=W", "x"], ["'x'"]),

@@ -618,6 +618,13 @@ def test_a_split_that_the_records_lack_is_named_before_anything_runs(smoke, stan
     assert not (tmp_path / "w").exists()
 
 
+def test_a_sequence_pattern_that_misses_a_frame_is_named_before_anything_runs(smoke, stand_in, tmp_path):
+    smoke.sequence_pattern = "^(seq[0-9]+)_"
+    with pytest.raises(ValueError, match=r"frame '\w+' does not match sequence_pattern '\^\(seq"):
+        study.carry_out(smoke, str(tmp_path / "w"))
+    assert not (tmp_path / "w").exists()
+
+
 def test_a_run_that_another_process_holds_is_passed_over(smoke, stand_in, tmp_path):
     folder = str(tmp_path / "w")
     first = grid.expand(smoke)[0]
@@ -857,7 +864,8 @@ def test_bad_input_is_one_line_and_exit_status_1(tmp_path):
         ([smoke, workdir, "--config.base.train.steps=3"], "steps"),
         (["extra"], "'extra' is not a flag"),
         (["--config=configs/camvid_unet.py", workdir], "--config is not of a study"),
-        (["--config=configs/nope.py", workdir], "No such file or directory: 'configs/nope.py'"),
+        (["--config=configs/nope.py", workdir], "--config=configs/nope.py: no such file"),
+        (["--config=configs/nope.py:grid", "--config.name=x", workdir], "--config=configs/nope.py: no such file"),
         (["--config=configs/study_camvid.py:foo", workdir], "configs/study_camvid.py:foo: expected grid, rates or tun"),
         ([f"--config={tmp_path}/broken.py", workdir], "invalid syntax"),
         ([smoke, workdir, "--config.sequence_pattern=("], "sequence_pattern='(': expected a regular expression"),

@@ -23,7 +23,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from kseg import answer, study
-from kseg.config import one_line
+from kseg.config import check_file, one_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Study configuration, configs/study_*.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the study; made if missing.")
@@ -98,6 +98,7 @@ def check_combination():
 def parse(argv):
     """Flags, with one line instead of a traceback for a key or a file that does not exist."""
     try:
+        check_file(argv)
         return flags.FLAGS(argv)
     except _UNUSABLE as error:
         sys.exit(f"error: {one_line(error)}")

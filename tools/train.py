@@ -54,6 +54,7 @@ def main(argv):
 def parse(argv):
     """Flags, with one line instead of a traceback for a key or a file that does not exist."""
     try:
+        config.check_file(argv)
         return flags.FLAGS(argv)
     except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError, ImportError) as error:
         sys.exit(f"error: {config.explain(argv, error)}")
