@@ -7,6 +7,8 @@ Command: python tools/convert_camvid.py --camvid_dir=CamVid --records_dir=record
              --config.base.data.records_dir=records/camvid --choose       (write VOID_WEIGHT below)
          python tools/study.py --config=configs/study_camvid.py --workdir=W/camvid \
              --config.base.data.records_dir=records/camvid
+         python tools/study.py --config=configs/study_camvid.py:heads --workdir=W/heads \
+             --config.base.data.records_dir=records/camvid
 Hardware: two CPU cores, 4 GB.
 Time: a run at width 8 about 4.5 minutes, tuning (16 runs of half the steps) 40 minutes, stage primary (18 runs) 80
          minutes, core (33 runs) 2.5 hours. Processor time: 7.5 minutes at width 8, 19 at width 16, 23 at 2520 steps.
@@ -42,18 +44,20 @@ def get_config(part: str = "grid") -> ml_collections.ConfigDict:
     """The study.
 
     Args:
-      part: "grid" (the runs that are reported), or on the held-out blocks alone: "rates" (learning rates of the primary
+      part: "grid" (the runs that are reported); "heads" (the main arms again, with code whose heads start alike in the
+        outputs that treatments share); or on the held-out blocks alone: "rates" (learning rates of the primary
         contrasts' losses), then, in the same workdir, "tuning" (those, the void weights at the chosen rates, and the
         learning rate of one_vs_all).
     """
-    if part not in ("grid", "rates", "tuning"):
-        raise ValueError(f"configs/study_camvid.py:{part}: expected grid, rates or tuning.")
+    if part not in ("grid", "heads", "rates", "tuning"):
+        raise ValueError(f"configs/study_camvid.py:{part}: expected grid, heads, rates or tuning.")
     study = ml_collections.ConfigDict()
-    study.name = "camvid" if part == "grid" else "camvid_tuning"
-    study.title = "CamVid, 11 classes, UNet from scratch" + (", choices on held-out blocks" if part != "grid" else "")
+    study.name = {"grid": "camvid", "heads": "camvid_heads"}.get(part, "camvid_tuning")
+    study.title = "CamVid, 11 classes, UNet from scratch"
+    study.title += {"grid": "", "heads": ", heads that start alike"}.get(part, ", choices on held-out blocks")
     study.base = _base()
     # Tuning never looks at the test frames, the grid's choices are made.
-    study.test_split = "test" if part == "grid" else ""
+    study.test_split = "test" if part in ("grid", "heads") else ""
     study.sequence_pattern = r"^([^_]+)"  # of the frame's name; blocks of the bootstrap stay within a sequence
     study.block_frames = 20
     study.draws = 2000
@@ -68,6 +72,8 @@ def get_config(part: str = "grid") -> ml_collections.ConfigDict:
     study.by_width = ()  # contrasts that differ in width alone
     if part == "grid":
         _grid(study)
+    elif part == "heads":
+        _heads(study)
     else:
         _rates(study, {"cross_entropy": MAIN, "dice": ("inverted_dice",)})
     if part == "tuning":
@@ -205,6 +211,16 @@ def _grid(study):
         arms, references = (tuple(f"{name}-w8-{fold}" for fold in folds) for name in (treatment, "ignore"))
         for name, kind in (("seen", "dropped"), ("unseen", "unseen")):
             study.contrasts.append((f"leave-out, {name}", arms, references, f"auroc_{kind}_off_edge", False))
+
+
+def _heads(study):
+    main = [_arm(study, f"{treatment}-w8", treatment) for treatment in MAIN]
+    idle = _arm(study, "background_class_idle-w8", "background_class", void_weight=0.0)
+    study.grid = [("heads", tuple(main), tuple(range(6))), ("idle channel", (idle,), (0, 1, 2))]
+    study.headline = tuple(main)
+    for name, arm in (("heads alike", main[1]), ("heads alike, idle channel", idle)):
+        for measure in ("forced_miou", "auroc_scene_off_edge"):
+            study.contrasts.append((f"{name}, {measure}", arm, main[0], measure, False))
 
 
 TUNING_SEED, TUNING_STEPS = 100, 420  # the seed is used nowhere else

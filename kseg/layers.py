@@ -185,3 +185,26 @@ class SubtractMeanBGR(keras.layers.Layer):
 
     def compute_output_shape(self, shape):
         return shape
+
+
+@keras.saving.register_keras_serializable("kseg")
+class EachOutputsOwnUniform(keras.initializers.Initializer):
+    """LeCun's uniform initialisation, +-sqrt(3 / fan_in), the weights of each output drawn from a seed of its own.
+
+    Layers that differ in their number of outputs alone start with the same weights for the outputs both have.
+
+    Args:
+      seeds: a non-negative int for each output, the last axis of the kernel.
+    """
+
+    def __init__(self, seeds):
+        self.seeds = [int(seed) for seed in seeds]
+
+    def __call__(self, shape, dtype=None):
+        if shape[-1] != len(self.seeds):
+            raise ValueError(f"{len(self.seeds)} seeds for a kernel of {shape[-1]} outputs.")
+        draws = [keras.initializers.LecunUniform(seed)((*shape[:-1], 1), dtype) for seed in self.seeds]
+        return keras.ops.concatenate(draws, axis=-1)
+
+    def get_config(self):
+        return {"seeds": self.seeds}

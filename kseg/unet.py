@@ -28,8 +28,8 @@ _DECODER_LEVELS = 5  # an encoder's deepest feature map has stride 32
 def build(model_config, num_outputs, precision="float32", seed=0, detached_outputs=0, pretrained=True):
     """The model that `config.model` describes.
 
-    Every initializer is seeded by (seed, layer name): two models that differ in their outputs alone start from the
-    same trunk, weight for weight.
+    Every initializer is seeded by (seed, layer name), that of the head by (seed, number of the output): two models that
+    differ in their outputs alone start from the same trunk, and from the same weights of the outputs both have.
 
     Args:
       model_config: `config.model`; see kseg/config.py for each key.
@@ -65,9 +65,10 @@ def build(model_config, num_outputs, precision="float32", seed=0, detached_outpu
         x = _decoder(skips, model_config, seed)
         if model_config.dropout > 0:
             x = keras.layers.Dropout(model_config.dropout, seed=_seed(seed, "dropout"), name="dropout")(x)
-        logits = _head(x, num_outputs - detached_outputs, "head", seed)
+        attached = num_outputs - detached_outputs
+        logits = _head(x, range(attached), "head", seed)
         if detached_outputs:
-            detached = _head(layers.StopGradient(name="detach")(x), detached_outputs, "detached_head", seed)
+            detached = _head(layers.StopGradient(name="detach")(x), range(attached, num_outputs), "detached_head", seed)
             logits = keras.layers.Concatenate(name="heads", dtype="float32")([logits, detached])
         if model_config.encoder != "none":
             # The finest skip of an encoder is at half resolution (a quarter for ConvNeXt): the rest is interpolated.
@@ -213,9 +214,11 @@ def _block(x, channels, name, config, seed):
     return x
 
 
-def _head(x, channels, name, seed):
-    initializer = keras.initializers.GlorotUniform(seed=_seed(seed, name))
-    return keras.layers.Conv2D(channels, 1, kernel_initializer=initializer, dtype="float32", name=name)(x)
+def _head(x, outputs, name, seed):
+    # A seed for each output: one draw over the whole kernel gives every output other weights once there is one more of
+    # them, and two treatments then differ by that lottery beside what they are compared for.
+    initializer = layers.EachOutputsOwnUniform([_seed(seed, f"head/{number}") for number in outputs])
+    return keras.layers.Conv2D(len(outputs), 1, kernel_initializer=initializer, dtype="float32", name=name)(x)
 
 
 def _he(seed, name):

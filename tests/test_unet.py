@@ -61,6 +61,18 @@ def test_the_trunk_does_not_depend_on_the_head_but_on_the_seed():
     assert differs > 5
 
 
+def test_outputs_that_two_models_share_start_the_same():
+    three, four = (unet.build(small(), outputs).get_layer("head").kernel.numpy() for outputs in (3, 4))
+    np.testing.assert_array_equal(three, four[..., :3])
+    assert len(np.unique(four)) == four.size
+    detached = unet.build(small(), 4, detached_outputs=1)
+    np.testing.assert_array_equal(detached.get_layer("head").kernel, three)
+    np.testing.assert_array_equal(detached.get_layer("detached_head").kernel, four[..., 3:])
+    other = unet.build(small(), 3, seed=1).get_layer("head").kernel.numpy()
+    assert not np.any(other == three)
+    assert np.abs(four).max() <= np.sqrt(3 / four.shape[2])
+
+
 def test_a_detached_output_does_not_reach_the_trunk():
     import tensorflow as tf
 
