@@ -4,8 +4,8 @@ Command: python tools/make_street_scenes.py --output_dir=D --num_train=240 --num
          python tools/convert_cityscapes.py --cityscapes_dir=D --records_dir=R --splits=train,val
          python tools/study.py --config=configs/study_street_scenes.py --workdir=W --config.base.data.records_dir=R
 Hardware: two CPU cores, 4 GB.
-Time: not yet measured.
-Result: not yet measured.
+Time: 4 to 8 minutes a run, two at a time on an AMD EPYC.
+Result: docs/answer.md; all 8 runs.
 """
 
 import ml_collections

@@ -992,10 +992,18 @@ def _agree(ours, theirs, where=""):
         assert ours == theirs, where
 
 
-@pytest.mark.parametrize("name, part", [("camvid", "grid"), ("camvid_tuning", "tuning")])
-def test_study_json_in_docs_is_what_its_runs_and_todays_configuration_say(name, part):
+@pytest.mark.parametrize(
+    "name, config",
+    [
+        ("camvid", ("study_camvid", "grid")),
+        ("camvid_tuning", ("study_camvid", "tuning")),
+        ("camvid_heads", ("study_camvid", "heads")),
+        ("street_scenes", ("study_street_scenes",)),
+    ],
+)
+def test_study_json_in_docs_is_what_its_runs_and_todays_configuration_say(name, config):
     folder = ROOT / "docs" / "study" / name
-    configuration = load_config("study_camvid", part)
+    configuration = load_config(*config)
     configuration.draws = 2  # the bootstrap alone would take minutes; everything else is compared
     runs = grid.expand(configuration)
     found = findings.read(folder, {run.id: grid.settings(run.config) for run in runs})
