@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from kseg import grid, histograms, results, statistics
+from kseg import histograms, results, statistics
 
 # Measures that resampled frames have, too: from matrices (and which), or AUROC, off the edges only.
 MATRIX_MEASURES = {"forced_miou": "forced", "native_miou": "native", "calibrated_miou": "calibrated"}
@@ -113,7 +113,7 @@ class Frames:
             if sorted(result["evaluation"]["frames"]["ids"]) != sorted(first):
                 raise ValueError(f"runs/{result['id']} was evaluated on other frames than runs/{found[0]['id']}.")
         self.ids = sorted(first)
-        self.sequences = np.array([grid.sequence(name, study.sequence_pattern) for name in self.ids])
+        self.sequences = np.array([sequence(name, study.sequence_pattern) for name in self.ids])
         self.block, self.draws = study.block_frames, study.draws
         self.freedom = statistics.block_degrees_of_freedom(self.sequences, self.block)
         self._weights, self._arrays, self._drawn = {}, {}, {}
@@ -161,6 +161,16 @@ def _side(arms):
     if len(arms) == 1:
         return arms[0]
     return f"{os.path.commonprefix(arms).rstrip('-_')} (mean of {len(arms)})"
+
+
+def sequence(image_id: str, pattern: str) -> str:
+    """The sequence that an image is a frame of: the first group of `pattern` in its id, or all that matched."""
+    match = re.search(pattern, image_id)
+    if not match:
+        raise ValueError(
+            f"frame {image_id!r} does not match sequence_pattern {pattern!r}; set --config.sequence_pattern."
+        )
+    return match[1] if match.groups() else match[0]
 
 
 def _number(value):

@@ -175,16 +175,6 @@ def _check_names(study, listed):
             raise ValueError(f"study {study.name}: by_width names {name!r}, which is no contrast.")
 
 
-def sequence(image_id: str, pattern: str) -> str:
-    """The sequence that an image is a frame of: the first group of `pattern` in its id, or all that matched."""
-    match = re.search(pattern, image_id)
-    if not match:
-        raise ValueError(
-            f"frame {image_id!r} does not match sequence_pattern {pattern!r}; set --config.sequence_pattern."
-        )
-    return match[1] if match.groups() else match[0]
-
-
 def _check_numbers(study):
     try:
         re.compile(study.sequence_pattern)

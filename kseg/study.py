@@ -230,6 +230,8 @@ def _pictures(study, found, workdir):
 
 def _records(study):
     """The digest of the study's records, which must have what it is evaluated on, in frames of a sequence."""
+    from kseg import contrasts  # SciPy takes its time, and runs do without
+
     records_dir, split = study.base.data.records_dir, study.test_split
     if not records_dir:
         raise ValueError("no records: set --config.base.data.records_dir=FOLDER (tools/convert_*.py writes one).")
@@ -243,7 +245,7 @@ def _records(study):
         )
     for shard in manifest.split(split or study.base.data.train_split).shards:
         for image_id in shard.image_ids:
-            grid.sequence(image_id, study.sequence_pattern)
+            contrasts.sequence(image_id, study.sequence_pattern)
     return manifest.digest
 
 

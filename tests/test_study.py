@@ -866,7 +866,7 @@ def test_bad_input_is_one_line_and_exit_status_1(tmp_path):
         (["--config=configs/camvid_unet.py", workdir], "--config is not of a study"),
         (["--config=configs/nope.py", workdir], "--config=configs/nope.py: no such file"),
         (["--config=configs/nope.py:grid", "--config.name=x", workdir], "--config=configs/nope.py: no such file"),
-        (["--config=configs/study_camvid.py:foo", workdir], "configs/study_camvid.py:foo: expected grid, rates or tun"),
+        (["--config=configs/study_camvid.py:foo", workdir], "configs/study_camvid.py:foo: expected grid, heads, rates"),
         ([f"--config={tmp_path}/broken.py", workdir], "invalid syntax"),
         ([smoke, workdir, "--config.sequence_pattern=("], "sequence_pattern='(': expected a regular expression"),
         ([smoke, workdir, "--config.block_frames=0"], "block_frames=0: expected at least 1"),
