@@ -44,8 +44,8 @@ def get_config(part: str = "grid") -> ml_collections.ConfigDict:
     """The study.
 
     Args:
-      part: "grid" (the runs that are reported); "heads" (the main arms again, with code whose heads start alike in the
-        outputs that treatments share); or on the held-out blocks alone: "rates" (learning rates of the primary
+      part: "grid" (the runs that are reported); "heads" (what has an output more than `ignore`, again, with code whose
+        heads start alike in the outputs that treatments share); or on the held-out blocks alone: "rates" (learning rates of the primary
         contrasts' losses), then, in the same workdir, "tuning" (those, the void weights at the chosen rates, and the
         learning rate of one_vs_all).
     """
@@ -142,7 +142,6 @@ def _grid(study):
             study.folds[name] = (seen, unseen)
     _arm(study, "background_class_idle-w8", "background_class", void_weight=0.0)
     _arm(study, "void_head_stopped-w8", "void_head", stop_gradient=True)
-    _arm(study, "background_class_weight1-w8", "background_class", void_weight=1.0)
     _arm(study, "inverted_dice_weight3-w8", "inverted_dice", void_weight=3.0)
     for treatment in MAIN:
         _arm(study, f"{treatment}_3x-w8", treatment, steps=2520)
@@ -164,7 +163,7 @@ def _grid(study):
         ("core", tuple(leave_out), (0,)),
         ("long", tuple(f"{treatment}_3x-w8" for treatment in MAIN), (0, 1)),
         ("controls", ("background_class_idle-w8", "void_head_stopped-w8"), (0, 1, 2)),
-        ("weights", ("background_class_weight1-w8", "inverted_dice_weight3-w8"), (0, 1, 2)),
+        ("weights", ("inverted_dice_weight3-w8",), (0, 1, 2)),
         ("attribution", tuple(attribution), (0, 1)),
         ("seeds", tuple(main), (6, 7, 8, 9)),
         ("leave-out", tuple(f"one_vs_all-w8-{fold}" for fold in folds), (0, 1)),
@@ -188,8 +187,6 @@ def _grid(study):
         ("void in the trunk", "void_head-w8", "void_head_stopped-w8", "forced_miou", False),
         ("capacity, 3 x steps", "background_class_3x-w8", "ignore_3x-w8", "forced_miou", False),
         ("rejection, 3 x steps", "background_class_3x-w8", "ignore_3x-w8", scene, False),
-        ("capacity, void weight 1", "background_class_weight1-w8", "ignore-w8", "forced_miou", False),
-        ("rejection, void weight 1", "background_class_weight1-w8", "ignore-w8", scene, False),
         ("inverted Dice, void weight 3", "inverted_dice_weight3-w8", "background_class-w8", scene, False),
     ]
     for arm in [f"{treatment}-w8" for treatment in OTHERS] + ["inverted_dice_weight3-w8"] + attribution:
@@ -215,14 +212,29 @@ def _grid(study):
 
 def _heads(study):
     main = [_arm(study, f"{treatment}-w8", treatment) for treatment in MAIN]
+    long = [_arm(study, f"{treatment}_3x-w8", treatment, steps=2520) for treatment in MAIN]
     idle = _arm(study, "background_class_idle-w8", "background_class", void_weight=0.0)
-    study.grid = [("heads", tuple(main), tuple(range(6))), ("idle channel", (idle,), (0, 1, 2))]
-    study.headline = tuple(main)
-    study.contrasts = [
-        ("heads alike, forced_miou", main[1], main[0], "forced_miou", False),
-        ("heads alike, auroc_scene_off_edge", main[1], main[0], "auroc_scene_off_edge", False),
-        ("heads alike, idle channel, forced_miou", idle, main[0], "forced_miou", False),
+    weight1 = _arm(study, "background_class_weight1-w8", "background_class", void_weight=1.0)
+    others = [_arm(study, f"{treatment}-w8", treatment) for treatment in ("hybrid", "void_head")]
+    study.grid = [
+        ("heads", tuple(main), tuple(range(6))),
+        ("idle channel", (idle,), (0, 1, 2)),
+        ("long", tuple(long), (0, 1)),
+        ("weights", (weight1,), (0, 1, 2)),
+        ("others", tuple(others), (0, 1, 2)),
     ]
+    study.headline = (*main, *others)
+    for name, arm, reference in (
+        ("heads alike", main[1], main[0]),
+        ("heads alike, idle channel", idle, main[0]),
+        ("heads alike, 3 x steps", long[1], long[0]),
+        ("heads alike, void weight 1", weight1, main[0]),
+        ("heads alike, hybrid", others[0], main[0]),
+        ("heads alike, void head", others[1], main[0]),
+    ):
+        for measure in ("forced_miou", "auroc_scene_off_edge"):
+            if (arm, measure) != (idle, "auroc_scene_off_edge"):  # nothing trains that output
+                study.contrasts.append((f"{name}, {measure}", arm, reference, measure, False))
 
 
 TUNING_SEED, TUNING_STEPS = 100, 420  # the seed is used nowhere else
