@@ -45,9 +45,9 @@ def get_config(part: str = "grid") -> ml_collections.ConfigDict:
 
     Args:
       part: "grid" (the runs that are reported); "heads" (what has an output more than `ignore`, again, with code whose
-        heads start alike in the outputs that treatments share); or on the held-out blocks alone: "rates" (learning rates of the primary
-        contrasts' losses), then, in the same workdir, "tuning" (those, the void weights at the chosen rates, and the
-        learning rate of one_vs_all).
+        heads start alike in the outputs that treatments share); or on the held-out blocks alone: "rates" (learning
+        rates of the primary contrasts' losses), then, in the same workdir, "tuning" (those, the void weights at the
+        chosen rates, and the learning rate of one_vs_all).
     """
     if part not in ("grid", "heads", "rates", "tuning"):
         raise ValueError(f"configs/study_camvid.py:{part}: expected grid, heads, rates or tuning.")

@@ -26,8 +26,11 @@ def fill_page(path: str, check: bool = False, say=print) -> None:
     """Fills a page in place.
 
     Raises:
+      FileNotFoundError: where there is no such page.
       ValueError: with `check`, where the page does not say what the files say; else as `fill`. The page is as it was.
     """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path}: no such page; expected a Markdown file like docs/answer.md.")
     with open(path, encoding="utf-8") as file:
         text = file.read()
     filled = fill(text, os.path.join(os.path.dirname(path), "study"))

@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from kseg import contrasts, results, tally
+from kseg import contrasts, results, statistics, tally
 
 FORMAT = 1
 
@@ -186,6 +186,7 @@ def _arm(found, frames):
         "sequences": sequences,
         "scores": _scores(evaluations),
         "per_class_iou": _mean_of([evaluation["report"]["per_class_iou"] for evaluation in evaluations]),
+        "per_class_iou_forced": _mean_of([_forced_iou(result, frames) for result in found]),
         "claimed_as": {
             kind: _mean_of([void_block(evaluation["report"], kind)["claimed_as"] for evaluation in evaluations])
             for kind in evaluations[0]["kinds"]
@@ -194,6 +195,12 @@ def _arm(found, frames):
         "curve": _curve(evaluations),
         "training": _training([result["training"] for result in found]),
     }
+
+
+def _forced_iou(result, frames):
+    """IoU by class of the forced decision, pooled over frames: {name: float | None}."""
+    values = statistics.class_iou(frames.array(result, "forced").sum(0))
+    return {name: float(value) if np.isfinite(value) else None for name, value in zip(result["classes"], values)}
 
 
 def _spread(values):

@@ -188,17 +188,23 @@ def verdict(estimate: float, low: float, high: float, margin: float) -> str:
     return f"undecided (±{50 * (high - low):.1f})"
 
 
-def mean_iou(matrices) -> np.ndarray:
-    """Mean IoU of [..., K + 1, K + 1] matrices [true, predicted]: void truth not counted, an abstention is a miss.
+def class_iou(matrices) -> np.ndarray:
+    """IoU float64 [..., K] of [..., K + 1, K + 1] matrices [true, predicted]: void truth not counted, an abstention is
+    a miss.
 
-    tp / (row sum + column sum over labelled rows - tp), in float64; classes without any such pixel are left out.
+    tp / (row sum + column sum over labelled rows - tp); NaN for a class without any such pixel.
     """
     labelled = np.asarray(matrices, np.float64)[..., :-1, :]
     hit = np.diagonal(labelled[..., :-1], axis1=-2, axis2=-1)
     union = labelled.sum(-1) + labelled[..., :-1].sum(-2) - hit
-    iou = np.where(union > 0, hit / np.where(union > 0, union, 1), np.nan)
-    counted = np.maximum((union > 0).sum(-1), 1)
-    return np.where((union > 0).any(-1), np.nansum(iou, axis=-1) / counted, np.nan)
+    return np.where(union > 0, hit / np.where(union > 0, union, 1), np.nan)
+
+
+def mean_iou(matrices) -> np.ndarray:
+    """Mean of `class_iou` over the classes that have one; NaN where none has."""
+    iou = class_iou(matrices)
+    there = ~np.isnan(iou)
+    return np.where(there.any(-1), np.nansum(iou, axis=-1) / np.maximum(there.sum(-1), 1), np.nan)
 
 
 def caught_at(void, lost, shares) -> np.ndarray:

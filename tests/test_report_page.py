@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from kseg import charts, figures, findings, forests, gallery, grid, report, tables
+from kseg import charts, figures, findings, forests, gallery, grid, report, tables, treatments
 from tfrecords import labels
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -197,7 +197,6 @@ def test_words_from_a_study_cannot_become_markup(study):
 
 
 def test_every_treatment_has_colour_dash_and_marker_of_its_own():
-    treatments = pytest.importorskip("kseg.treatments")
     assert set(charts.STYLE) == set(treatments.NAMES)
     for kind in zip(*charts.STYLE.values()):
         assert len(set(kind)) == len(charts.STYLE)

@@ -17,7 +17,7 @@ import pytest
 import simulated_study
 import tiny_folders
 
-from kseg import answer, figures, findings, grid, report, results, statistics, study, study_folder
+from kseg import answer, figures, findings, grid, report, results, statistics, study, study_folder, treatments
 
 ROOT = pathlib.Path(__file__).parent.parent
 PYTHON = [sys.executable]
@@ -59,7 +59,6 @@ def summary(camvid, tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["study_camvid", "study_cityscapes", "study_smoke", "study_street_scenes"])
 def test_every_study_configuration_expands_to_runs_that_the_treatments_accept(name):
-    treatments = pytest.importorskip("kseg.treatments")
     configuration = load_config(name)
     runs = grid.expand(configuration)
     assert len({run.id for run in runs}) == len(runs)
@@ -322,6 +321,14 @@ def test_pooled_differences_are_those_of_the_reports(camvid, summary):
     assert entry["estimate"] == pytest.approx(np.mean(entry["values"]))
     assert entry["standard_error"] ** 2 == pytest.approx(entry["se_seeds"] ** 2 + entry["se_frames"] ** 2)
     assert entry["low"] < entry["estimate"] < entry["high"]
+
+
+def test_forced_iou_by_class_has_the_forced_miou_as_its_mean(summary):
+    assert any(arm["per_class_iou"] != arm["per_class_iou_forced"] for arm in summary["arms"].values())
+    for name, arm in summary["arms"].items():
+        values = [value for value in arm["per_class_iou_forced"].values() if value is not None]
+        assert set(arm["per_class_iou_forced"]) <= set(summary["classes"])
+        assert np.mean(values) == pytest.approx(arm["measures"]["forced_miou"]["mean"]), name
 
 
 def test_coarse_frame_histograms_give_the_auroc_of_the_report(summary):
@@ -883,6 +890,7 @@ def test_bad_input_is_one_line_and_exit_status_1(tmp_path):
         ([smoke, workdir, "--check"], "--check is for --answer"),
         ([page, "--only=0/2"], "--only has no effect with --answer"),
         ([page, "--check", workdir], "--workdir has no effect with --answer"),
+        (["--answer=docs/nope.md"], "docs/nope.md: no such page"),
     ]
     arguments = json.dumps([arguments for arguments, _ in cases])
     done = subprocess.run(PYTHON + ["-c", TOOL, arguments], capture_output=True, text=True, cwd=ROOT)
@@ -1029,8 +1037,6 @@ def test_study_json_in_docs_is_what_its_runs_and_todays_configuration_say(name, 
 
 def test_choices_of_the_grid_are_those_that_the_held_out_frames_made():
     path = ROOT / "docs" / "study" / "camvid_tuning" / "study.json"
-    if not path.exists():
-        pytest.skip("the tuning runs have not been made")
     spec = importlib.util.spec_from_file_location("study_camvid_constants", ROOT / "configs/study_camvid.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
