@@ -1,27 +1,14 @@
 """Many runs, one comparison: carries a study out and renders what it found; what tools/study.py calls.
 
-Every run is a process of its own. It is finished where its result.json exists, and what is unfinished goes on from its
-last checkpoint. Which runs there are is kseg/grid.py's to say, what they mean kseg/findings.py's, how that looks
-kseg/report.py's. Loads TensorFlow in the runs' own processes only.
+Every run is a process of its own (kseg/study_run.py). It is finished where its result.json exists, and what is
+unfinished goes on from its last checkpoint. Which runs there are is kseg/grid.py's to say, what they mean
+kseg/findings.py's, how that looks kseg/report.py's.
 """
 
-import contextlib
-import fcntl
-import json
 import os
-import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
-import traceback
 
-import ml_collections
-
-import kseg
 import tfrecords
-from kseg import grid, results, study_folder
+from kseg import grid, results, study_folder, study_run
 
 
 def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
@@ -46,7 +33,8 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
     identity = {"code": results.code_fingerprint(), "records": _records(study), "versions": results.versions()}
     study_folder.check_comparable(workdir, identity, _settings(planned))
     left = [run for run in runs if study_folder.state(run, workdir) != "finished"]
-    say(f"{study.name}: {len(runs)} runs, {len(runs) - len(left)} finished; code {identity['code'][:12]} of {_ROOT}")
+    code = f"code {identity['code'][:12]} of {study_run.ROOT}"
+    say(f"{study.name}: {len(runs)} runs, {len(runs) - len(left)} finished; {code}")
     failed = []
     for place, run in enumerate(left):
         remaining = _remaining(left[place:], runs, workdir)
@@ -65,10 +53,10 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
             raise ValueError(
                 "the code of kseg/ or tfrecords/ has changed since the study started; use a clone of its own."
             )
-        status = _spawn(study, run, workdir, identity)
-        if status == _HELD:
+        status = study_run.start(study, run, workdir, identity)
+        if status == study_run.HELD:
             say("  another process is at it: passed over")
-        elif status == _ELSEWHERE:
+        elif status == study_run.ELSEWHERE:
             failed.append(run.id)
             device = study_folder.device_of_seed(workdir, run.seed)
             say(f"  seed {run.seed} was begun on {device}, and a seed is compared on one device: passed over")
@@ -77,57 +65,12 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
             say(f"  finished in {_duration(seconds)}")
         else:
             failed.append(run.id)
-            reason = _last_line(os.path.join(folder, "log.txt"))
-            if status == _ERROR:
+            reason = study_run.last_line(os.path.join(folder, "log.txt"))
+            if status == study_run.ERROR:
                 study_folder.note_error(folder, reason)
             results.write_text(os.path.join(folder, "failed.txt"), f"exit status {status}: {reason}\n")
             say(f"  FAILED, exit status {status}: {reason} ({folder}/log.txt)")
     return failed
-
-
-def run_one(folder: str) -> None:
-    """The run that `folder`/run.json asks for, in this process: trains (or goes on), evaluates, writes result.json."""
-    # Ctrl-C reaches the whole process group; the study's process takes it, and lets this one save its state.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with _hold(folder) as held:
-        if not held:
-            sys.exit(_HELD)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        with open(os.path.join(folder, "run.json"), encoding="utf-8") as file:
-            request = json.load(file)
-        kseg.load_tensorflow_quietly()
-        from kseg import failures
-
-        device = results.device()
-        workdir = os.path.dirname(os.path.dirname(folder))
-        if study_folder.claim_seed(workdir, request["seed"], device) != device:
-            sys.exit(_ELSEWHERE)
-        try:
-            _train_and_save(folder, request)
-        except ValueError as error:
-            if failures.is_memory(error):  # there may be enough another time
-                raise
-            traceback.print_exc()
-            sys.exit(_ERROR)
-
-
-def _train_and_save(folder, request):
-    from kseg import outcome, train
-
-    started, used = time.monotonic(), time.process_time()
-    config = ml_collections.ConfigDict(_tuples(request["config"]))
-    training = os.path.join(folder, "train")
-    resumed = os.path.exists(training)
-    if train.train_and_evaluate(config, training, progress=False) != train.FINISHED:
-        sys.exit("stopped before the last step; start the study again to go on")
-    result = outcome.of_run(training, config, request["test_split"], folder if request["pictures"] else "")
-    result |= {key: request[key] for key in ("id", "study", "stage", "arm", "seed", "settings")}
-    # Of this process alone: a run that was resumed says so, and no time is estimated from it.
-    result["seconds"] = round(time.monotonic() - started, 1)
-    result["cpu_seconds"] = round(time.process_time() - used, 1)
-    result["resumed"] = resumed
-    results.save(os.path.join(folder, "result.json"), result)
-    shutil.rmtree(os.path.join(training, "checkpoints"), ignore_errors=True)
 
 
 def show(study, workdir: str, only: str = "", say=print) -> None:
@@ -191,12 +134,7 @@ def show_choices(summary: dict, say=print) -> None:
             say(f"  {row['value']:g}: {', '.join(values) or 'not complete'}")
 
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_PROGRAM = "import sys; from kseg import study; study.run_one(sys.argv[1])"
-_HELD = 75  # exit status of a run whose folder another process holds
-_ELSEWHERE = 77  # ... of a run whose seed was begun on another device
-_ERROR = 65  # ... of a run that ended by an error of its own: as far as one can tell it will end so again
-_GIVE_UP = 2  # ... which is tried once
+_GIVE_UP = 2  # errors of its own after which a run is passed over
 
 
 def _write(study, summary, found, folder, say):
@@ -249,70 +187,6 @@ def _records(study):
     return manifest.digest
 
 
-def _tuples(value):
-    """JSON's lists as tuples, which is what configurations hold."""
-    if isinstance(value, dict):
-        return {key: _tuples(inner) for key, inner in value.items()}
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _spawn(study, run, workdir, identity):
-    """Runs one process to its end and returns its exit status (negative: the signal)."""
-    folder = os.path.join(workdir, "runs", run.id)
-    os.makedirs(folder, exist_ok=True)
-    request = {
-        "id": run.id,
-        "study": study.name,
-        "stage": run.stage,
-        "arm": run.arm,
-        "seed": run.seed,
-        "identity": identity,
-        "test_split": study.test_split,
-        "pictures": study.publish_pictures,
-        "settings": grid.settings(run.config),
-        "config": json.loads(run.config.to_json()),
-    }
-    results.write_text(os.path.join(folder, "run.json"), json.dumps(request, indent=1, sort_keys=True) + "\n")
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(os.path.join(folder, "failed.txt"))
-    command = [sys.executable, "-c", _PROGRAM, folder]
-    # The run takes its code from where this process has it: a clone, perhaps, while another one is installed.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))}
-    # The same process group, so that `kill -STOP -PGID` holds everything; the pipe's end tells the run we are gone.
-    with open(os.path.join(folder, "log.txt"), "ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment
-        )
-        try:
-            return process.wait()
-        except BaseException:
-            process.terminate()  # the run saves its state and ends
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=60)
-            process.kill()
-            raise
-
-
-def _end_with_parent():
-    """Waits until the other end of standard input is closed, then ends this process: nobody waits for it any more."""
-    with contextlib.suppress(OSError, ValueError):
-        while os.read(0, 4096):
-            pass
-    os._exit(76)
-
-
-@contextlib.contextmanager
-def _hold(folder):
-    """True inside while this process alone holds the run's folder."""
-    with open(os.path.join(folder, "lock"), "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
 def _remaining(left, runs, workdir):
     """Time for the runs left, from the finished ones: by arm, else in proportion to steps x width."""
     seconds_of, per_cost = {}, []
@@ -344,11 +218,3 @@ def _duration(seconds):
     if minutes < 1:
         return f"{seconds:.0f} s"
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
-
-
-def _last_line(path):
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        lines = [line.strip() for line in file.read()[-20000:].decode("utf-8", "replace").splitlines() if line.strip()]
-        if lines:
-            return lines[-1][:300]
-    return "no output"

@@ -1,7 +1,7 @@
 """What lies in a study's folder: how far each run is, whether all compares, which device a seed belongs to.
 
 Several processes on several machines may share the folder, so what is written here appears whole. Does not start runs
-(kseg/study.py) or say what a result holds (kseg/results.py).
+(kseg/study_run.py) or say what a result holds (kseg/results.py).
 
   runs/<id>/      run.json (the request), train/ (the run's workdir), log.txt, result.json; failed.txt, errors.txt
   seeds/<seed>    the device that began the seed

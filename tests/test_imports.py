@@ -10,6 +10,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # From the top: a module of kseg imports only from lines below its own. A line may hold several that do not meet.
 ORDER = [
     "study",
+    "study_run",
     "report answer outcome grid study_folder",
     "figures findings",
     "forests",

@@ -17,7 +17,19 @@ import pytest
 import simulated_study
 import tiny_folders
 
-from kseg import answer, figures, findings, grid, report, results, statistics, study, study_folder, treatments
+from kseg import (
+    answer,
+    figures,
+    findings,
+    grid,
+    report,
+    results,
+    statistics,
+    study,
+    study_folder,
+    study_run,
+    treatments,
+)
 
 ROOT = pathlib.Path(__file__).parent.parent
 PYTHON = [sys.executable]
@@ -412,14 +424,14 @@ def test_study_json_is_deterministic_and_without_nan(summary):
 
 
 STAND_IN = """
-import json, os, shutil, sys, time
+import json, os, shutil, sys, threading, time
 sys.path.insert(0, {root!r})
-from kseg import study
+from kseg import study_folder, study_run
 folder = sys.argv[1]
-with study._hold(folder) as held:
+with study_run.hold(folder) as held:
     if not held:
-        sys.exit(study._HELD)
-    study.threading.Thread(target=study._end_with_parent, daemon=True).start()
+        sys.exit(study_run.HELD)
+    threading.Thread(target=study_run.end_with_parent, daemon=True).start()
     request = json.load(open(os.path.join(folder, "run.json")))
     {body}
     shutil.copy(os.path.join({made!r}, "runs", request["id"], "result.json"), folder)
@@ -440,7 +452,7 @@ def stand_in(smoke, tmp_path, monkeypatch):
 
     def use(body):
         program = STAND_IN.format(root=str(ROOT), body=body, made=str(tmp_path / "made"))
-        monkeypatch.setattr(study, "_PROGRAM", program)
+        monkeypatch.setattr(study_run, "_PROGRAM", program)
 
     use("pass")
     return use
@@ -541,7 +553,7 @@ def test_a_run_that_failed_twice_by_its_own_error_is_not_started_again(smoke, st
     for status in (1, 74, 1):
         stand_in(own.format(status))
         assert study.carry_out(smoke, folder, only="0/4", say=lambda line: None) == [first.id]
-    stand_in(own.format(study._ERROR))
+    stand_in(own.format(study_run.ERROR))
     for _ in range(2):
         assert study.carry_out(smoke, folder, only="0/4", say=lambda line: None) == [first.id]
     stand_in("pass")
@@ -565,8 +577,8 @@ def test_a_seed_belongs_to_one_device_however_many_come_at_once(tmp_path):
 
 
 CLAIM = """
-    if study.study_folder.claim_seed({folder!r}, request["seed"], {device!r}) != {device!r}:
-        sys.exit(study._ELSEWHERE)
+    if study_folder.claim_seed({folder!r}, request["seed"], {device!r}) != {device!r}:
+        sys.exit(study_run.ELSEWHERE)
     {body}"""
 
 
@@ -638,7 +650,7 @@ def test_a_run_that_another_process_holds_is_passed_over(smoke, stand_in, tmp_pa
     held = tmp_path / "w" / "runs" / first.id
     held.mkdir(parents=True)
     lines = []
-    with study._hold(str(held)) as ours:
+    with study_run.hold(str(held)) as ours:
         assert ours
         assert study.carry_out(smoke, folder, only="0/4", say=lines.append) == []
     assert any("passed over" in line for line in lines) and study_folder.state(first, folder) != "finished"
@@ -777,7 +789,7 @@ def test_a_run_whose_own_settings_end_it_says_so_by_its_status(smoke, tmp_path):
     smoke.base.train.batch_size = 0
     lines = []
     (failed,) = study.carry_out(smoke, str(tmp_path / "w"), only="0/4", say=lines.append)
-    assert f"FAILED, exit status {study._ERROR}: ValueError: config.train.batch_size=0" in lines[-1]
+    assert f"FAILED, exit status {study_run.ERROR}: ValueError: config.train.batch_size=0" in lines[-1]
     assert len(study_folder.errors(tmp_path / "w" / "runs" / failed)) == 1
 
 
