@@ -222,7 +222,7 @@ def _heads(study):
         ("long", tuple(long), (0, 1)),
         ("weights", (weight1,), (0, 1, 2)),
         ("others", tuple(others), (0, 1, 2)),
-        ("long", tuple(long), (2,)),
+        ("long, a third seed", tuple(long), (2,)),
     ]
     study.headline = (*main, *others)
     for name, arm, reference in (
