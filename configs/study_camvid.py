@@ -149,6 +149,7 @@ def _grid(study):
     _arm(study, "inverted_dice_masked-w8", "inverted_dice", encoding="ignore")
     _arm(study, "dice_only-w8", "inverted_dice", loss={"inverted_dice_weight": 0.0})
     _arm(study, "inverted_dice_softmax-w8", "inverted_dice_softmax")
+    _arm(study, "inverted_dice_softmax_masked-w8", "inverted_dice_softmax", encoding="ignore")
 
     folds = [f"seen_{seen}-unseen_{unseen}" for seen, unseen in FOLDS]
     main = [f"{treatment}-w8" for treatment in MAIN]
@@ -165,6 +166,8 @@ def _grid(study):
         ("controls", ("background_class_idle-w8", "void_head_stopped-w8"), (0, 1, 2)),
         ("weights", ("inverted_dice_weight3-w8",), (0, 1, 2)),
         ("attribution", tuple(attribution), (0, 1)),
+        ("softmax", ("inverted_dice_softmax-w8",), (2, 3, 4, 5)),
+        ("softmax", ("inverted_dice_softmax_masked-w8",), (0, 1)),
         ("seeds", tuple(main), (6, 7, 8, 9)),
         ("leave-out", tuple(f"one_vs_all-w8-{fold}" for fold in folds), (0, 1)),
         ("leave-out", tuple(leave_out), (1,)),
@@ -189,7 +192,8 @@ def _grid(study):
         ("rejection, 3 x steps", "background_class_3x-w8", "ignore_3x-w8", scene, False),
         ("inverted Dice, void weight 3", "inverted_dice_weight3-w8", "background_class-w8", scene, False),
     ]
-    for arm in [f"{treatment}-w8" for treatment in OTHERS] + ["inverted_dice_weight3-w8"] + attribution:
+    further = ["inverted_dice_weight3-w8", *attribution, "inverted_dice_softmax_masked-w8"]
+    for arm in [f"{treatment}-w8" for treatment in OTHERS] + further:
         study.contrasts += [
             ("against ignore", arm, "ignore-w8", "forced_miou", False),
             ("against ignore", arm, "ignore-w8", scene, False),
@@ -200,6 +204,7 @@ def _grid(study):
         ("inverted_dice-w8", "dice_only-w8"),
         ("inverted_dice-w8", "inverted_dice_softmax-w8"),
         ("inverted_dice-w8", "one_vs_all-w8"),
+        ("inverted_dice_softmax-w8", "inverted_dice_softmax_masked-w8"),
     ):
         study.contrasts.append(("attribution", arm, reference, scene, False))
         study.contrasts.append(("attribution", arm, reference, "forced_miou", False))
