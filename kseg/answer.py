@@ -9,6 +9,7 @@ First the study (docs/study/<name>/study.json beside the page), then keys into i
 that has not been made, but where the page has a number, its study must be there. Does not measure.
 """
 
+import functools
 import json
 import os
 import re
@@ -167,9 +168,9 @@ def _median(entry):
     return _signed(statistics.median(entry["values"]))
 
 
-def _scene_at_1(curve):
-    """Scene void caught where 1 % of the correctly labelled pixels are lost, from an arm's curve."""
-    return _percent(float(np.interp(0.01, curve["lost"], curve["kinds"]["scene"]["mean"])))
+def _at_1(kind, curve):
+    """Void of a kind caught where 1 % of the correctly labelled pixels are lost, from an arm's curve."""
+    return _percent(float(np.interp(0.01, curve["lost"], curve["kinds"][kind]["mean"])))
 
 
 _FORMS = {
@@ -178,7 +179,8 @@ _FORMS = {
     "mean_sd": _mean_sd,
     "interval": _interval,
     "values": _values,
-    "scene_at_1": _scene_at_1,
+    "scene_at_1": functools.partial(_at_1, "scene"),
+    "unseen_at_1": functools.partial(_at_1, "unseen"),
     "median": _median,
     "stages": _by_stage,
     "table": _contrasts,
