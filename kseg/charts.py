@@ -80,8 +80,8 @@ def key(figure, treatments, points=False, chance=False):
     if chance:
         handles.append(Line2D([], [], color=GREY, ls=CHANCE, lw=1.2, label="chance"))
     figure.legend(
-        handles=handles, loc="outside upper left", ncol=2, fontsize=9, frameon=False, handlelength=2.6,
-        columnspacing=0.8, handletextpad=0.4, borderaxespad=0.3, borderpad=0.2, labelspacing=0.3,
+        handles=handles, loc="outside upper left", ncol=2, fontsize=9, frameon=False, handlelength=2.3,
+        columnspacing=0.5, handletextpad=0.4, borderaxespad=0.3, borderpad=0.2, labelspacing=0.3,
     )  # fmt: skip
 
 

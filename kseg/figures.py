@@ -68,7 +68,7 @@ def void_caught(study, narrow=False):
         charts.key(figure, [treatment for _, lines in panels for treatment, *_ in lines], points=True, chance=True)
     else:
         figure = Figure(figsize=(5.6 * len(panels) + 0.2, 4.6))
-        axes = figure.subplots(1, len(panels), gridspec_kw={"wspace": 0.52}, squeeze=False)[0]
+        axes = figure.subplots(1, len(panels), gridspec_kw={"wspace": 0.62}, squeeze=False)[0]
     for (title, lines), axis in zip(panels, axes):
         charts.caught(axis, title, lines, narrow)
     if costs:
@@ -195,7 +195,7 @@ def training(study, narrow=False):
         charts.key(figure, [arm["treatment"] for arm in arms])
     else:
         figure = Figure(figsize=(5.2 * len(names), 3.4))
-        axes = figure.subplots(1, len(names), squeeze=False, gridspec_kw={"wspace": 0.5})[0]
+        axes = figure.subplots(1, len(names), squeeze=False, gridspec_kw={"wspace": 0.62})[0]
     for name, axis in zip(names, axes):
         lines = []
         for arm in arms:
