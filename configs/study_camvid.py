@@ -225,7 +225,7 @@ def _heads(study):
         ("heads", tuple(main), tuple(range(6))),
         ("idle channel", (idle,), (0, 1, 2)),
         ("long", tuple(long), (0, 1)),
-        ("weights", (weight1,), (0, 1, 2)),
+        ("weights", (weight1,), tuple(range(6))),
         ("others", tuple(others), (0, 1, 2)),
         ("long, a third seed", tuple(long), (2,)),
     ]
