@@ -235,6 +235,7 @@ def _heads(study):
         ("heads alike, idle channel", idle, main[0]),
         ("heads alike, 3 x steps", long[1], long[0]),
         ("heads alike, void weight 1", weight1, main[0]),
+        ("heads alike, void weight 1 against 3", weight1, main[1]),
         ("heads alike, hybrid", others[0], main[0]),
         ("heads alike, void head", others[1], main[0]),
     ):
