@@ -120,6 +120,8 @@ def test_mean_iou_is_that_of_the_metrics():
     matrices = np.random.default_rng(0).integers(0, 50, (20, 5, 5))
     matrices[:5, 2, :], matrices[:5, :, 2] = 0, 0
     assert statistics.mean_iou(matrices) == pytest.approx(metrics.mean_iou(matrices))
+    for matrix in matrices:
+        assert statistics.class_iou(matrix) == pytest.approx(metrics.per_class_iou(matrix), nan_ok=True)
 
 
 def test_caught_at_reads_the_roc_polygon():
