@@ -13,6 +13,8 @@ import sys
 
 import pytest
 
+import kseg  # noqa: F401  before any test loads TensorFlow: it chooses the kernels
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 _HOW = {"extras": "make test-extras", "soak": "make soak", "browser": "apt-get install chromium chromium-driver"}

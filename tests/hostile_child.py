@@ -2,7 +2,8 @@
 
 A request that ends the process must fail one test, not the run. Line by line on standard input: {"name", "signature",
 "input", "tensor" (base64 of a serialized TensorProto)} or {"name", "fuzz": [first seed, count], "files": [base64]}. The
-answer to each is two lines, "start NAME" before it runs and a JSON object after.
+answer to each is two lines, "start NAME" before it runs and a JSON object after. {"name", "abort": true} ends the
+process as a failed check of TensorFlow's would.
 """
 
 import base64
@@ -23,6 +24,8 @@ def main():
     for line in sys.stdin:
         job = json.loads(line)
         print(f"start {job['name']}", flush=True)
+        if job.get("abort"):
+            os.abort()
         answer = fuzz(session, job) if "fuzz" in job else request(session, job)
         print(json.dumps(answer), flush=True)
 

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import zlib
 
-import keras
 import numpy as np
 import PIL.Image
 import pytest
@@ -286,19 +285,12 @@ def fuzz_job(first, count):
     return {"name": "fuzz", "fuzz": [first, count], "files": [base64.b64encode(file).decode() for file in files]}
 
 
-def test_an_abort_fails_its_case_and_the_child_is_started_again(tmp_path):
-    # What the guards are for: without them one rank-3 request to Keras' own export ends the process. If TensorFlow
-    # mends that one day, this test says so, and `died` needs another example.
-    image = keras.Input((None, None, 3), name="image")
-    model = keras.Model(image, keras.layers.Conv2D(2, 3, padding="same")(image))
-    archive = keras.export.ExportArchive()
-    archive.add_variable_collection("weights", [variable.value for variable in model.variables])
-    archive.add_endpoint("tensor", model, [tf.TensorSpec([None, None, None, 3], tf.float32, name="image")])
-    archive.write_out(str(tmp_path / "bare"), verbose=False)
-    bare = Child(str(tmp_path / "bare"), tmp_path / "errors.txt")
+def test_an_abort_fails_its_case_and_the_child_is_started_again(folder, tmp_path):
+    # Aborts by itself: which requests end TensorFlow depends on its version and on its kernels (a rank-3 image does so
+    # with oneDNN and is an ordinary error without), and the harness must hold for any of them.
+    started = Child(folder, tmp_path / "errors.txt")
     try:
-        died = bare.run(request("rank 3", "tensor", zeros(16, 16, 3, dtype=np.float32)))
-        assert died.get("died", 0) < 0, died
-        assert bare.run(request("rank 4", "tensor", zeros(1, 16, 16, 3, dtype=np.float32)))["code"] == OK
+        assert started.run({"name": "abort", "abort": True})["died"] < 0
+        assert started.run(request("after it", "tensor", zeros(1, 16, 16, 3)))["code"] == OK
     finally:
-        bare.close()
+        started.close()

@@ -1,9 +1,12 @@
 """The arrows of the code base: who may import whom, read off the source."""
 
 import ast
+import os
 import pathlib
 import subprocess
 import sys
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -97,3 +100,19 @@ def test_importing_the_packages_loads_neither_tensorflow_nor_keras():
     code = f"import sys, kseg, tfrecords; sys.exit(' '.join({heavy} & sys.modules.keys()) or None)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("users", [None, "0", "1"])
+def test_onednn_kernels_are_on_unless_the_user_says_otherwise(users):
+    environment = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
+    if users is not None:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = users
+    code = """
+import kseg, os
+kseg.load_tensorflow_quietly()
+from tensorflow.python.util import _pywrap_util_port
+print(os.environ["TF_ENABLE_ONEDNN_OPTS"], int(_pywrap_util_port.IsMklEnabled()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [users or "1", users or "1"]
