@@ -25,7 +25,7 @@ STEPS, TUNING_STEPS, TUNING_SEED = 40_000, 10_000, 100
 
 
 def get_config(part: str = "grid") -> ml_collections.ConfigDict:
-    """The study; its keys are those of kseg/grid.py.
+    """The study; its keys are those of kseg/study/grid.py.
 
     Args:
       part: "grid" (the runs that are reported), or "rates" (learning rates, on held-out frames of train alone).

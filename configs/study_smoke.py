@@ -14,7 +14,7 @@ from kseg import config as kseg_config
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """The study; its keys are those of kseg/grid.py."""
+    """The study; its keys are those of kseg/study/grid.py."""
     study = ml_collections.ConfigDict()
     study.name = "smoke"
     study.title = "Smoke test on street scenes"

@@ -18,7 +18,7 @@ TREATMENTS = ("ignore", "background_class", "hybrid", "entropic")
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """The study; its keys are those of kseg/grid.py."""
+    """The study; its keys are those of kseg/study/grid.py."""
     study = ml_collections.ConfigDict()
     study.name = "street_scenes"
     study.title = "Made-up street scenes, 19 classes, UNet from scratch"

@@ -15,7 +15,7 @@ to add one, add an entry. K is the number of classes, z the logits, p the probab
   void_head              ignored; 1       K softmax + 1  cross entropy + binary "is it void"    yes
 
 Dice + inverted Dice is (1/K) sum_c [1 - 2 TP_c / (2 TP_c + FP_c + FN_c)] + [1 - 2 TN_c / (2 TN_c + FP_c + FN_c)] with
-soft counts over the batch (kseg/losses.py); a void pixel, whose target is all zeros, is a false positive of every p_c.
+soft counts over the batch (kseg/losses); a void pixel, whose target is all zeros, is a false positive of every p_c.
 Inverted Dice as an answer to void is the question's own, no earlier definition was found. An extra class for what is
 unknown is the "background class" of Dhamija et al. 2018, who warn that it does not carry over to new objects.
 

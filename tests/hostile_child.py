@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from kseg import cpp_session
+from kseg.serving import cpp_session
 
 
 def main():

@@ -32,7 +32,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from kseg.cpp_session import CppSession, SessionError
+from kseg.serving.cpp_session import CppSession, SessionError
 
 MAX_WARMUP_RECORDS = 1000
 _CODES = {code.value[0]: code for code in grpc.StatusCode}

@@ -8,7 +8,8 @@ import os
 
 import numpy as np
 
-from kseg import grid, histograms, results, statistics
+from kseg.metrics import histograms
+from kseg.study import grid, results, statistics
 
 IDENTITY = {
     "code": "c" * 64,

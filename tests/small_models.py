@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import PIL.Image
 
-from kseg import config, export, treatments, unet
+from kseg import config, treatments
+from kseg.export import export
+from kseg.models import unet
 from tfrecords import labels
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kseg import addons, augment
+from kseg.data import augment, tfa_ops
 
 _OPS = ("rotate", "sharpness", "equalize", "gaussian_blur", "cutout", "elastic_warp")
 _MOVING = ("rotate", "cutout", "elastic_warp")
@@ -28,7 +28,7 @@ def _seed(number):
 def _stream(names, image, target, count=12):
     """The op's results for `count` seeds, through tf.data."""
     dataset = tf.data.Dataset.range(count).map(
-        lambda number: addons.apply(names, tf.constant(image), tf.constant(target), tf.stack([7, number])),
+        lambda number: tfa_ops.apply(names, tf.constant(image), tf.constant(target), tf.stack([7, number])),
         num_parallel_calls=2,
     )
     return [(image.numpy(), target.numpy()) for image, target in dataset]
@@ -37,27 +37,27 @@ def _stream(names, image, target, count=12):
 def test_without_the_library_asking_for_an_op_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError) as refused:
-        addons.check_names(("rotate",))
+        tfa_ops.check_names(("rotate",))
     message = str(refused.value)
     assert "pip install 'kseg[addons]'" in message and "('rotate',)" in message and "\n" not in message
 
 
 def test_unknown_ops_are_refused_by_name():
     with pytest.raises(ValueError, match="names 'blur'; expected some of rotate, sharpness, equalize, gaussian_blur"):
-        addons.check_names(("blur",))
+        tfa_ops.check_names(("blur",))
 
 
 def test_no_ops_need_no_library(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    addons.check_names(())
+    tfa_ops.check_names(())
     image, labels = _scene()
-    assert addons.apply((), image, labels, _seed(0)) == (image, labels)
+    assert tfa_ops.apply((), image, labels, _seed(0)) == (image, labels)
 
 
 @pytest.mark.extras
 @pytest.mark.parametrize("name", _OPS)
 def test_an_op_changes_about_half_of_the_examples_and_repeats_by_seed(name):
-    addons.check_names((name,))
+    tfa_ops.check_names((name,))
     image, labels = _scene()
     image = (image * 0.7).astype(np.uint8)  # room for equalize
     results = _stream((name,), image, labels)
@@ -67,7 +67,7 @@ def test_an_op_changes_about_half_of_the_examples_and_repeats_by_seed(name):
         np.testing.assert_array_equal(one[0], other[0])
         np.testing.assert_array_equal(one[1], other[1])
     for number in range(3):
-        eager = addons.apply((name,), tf.constant(image), tf.constant(labels), _seed(number))
+        eager = tfa_ops.apply((name,), tf.constant(image), tf.constant(labels), _seed(number))
         np.testing.assert_array_equal(eager[0], results[number][0])
         np.testing.assert_array_equal(eager[1], results[number][1])
 

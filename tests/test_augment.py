@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kseg import augment, mixing
+from kseg.data import augment, mixing
 from kseg import config as config_module
 
 # Far apart in every channel, so that the nearest one tells a pixel's label in spite of interpolation.

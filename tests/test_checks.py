@@ -10,7 +10,8 @@ import training_run
 from test_configs import RUNS
 
 import tfrecords
-from kseg import checks, dry_run, train, treatments
+from kseg import treatments
+from kseg.training import checks, dry_run, train
 from kseg import config as defaults
 
 ONE = tf.distribute.get_strategy()

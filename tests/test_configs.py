@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 from kseg import config as defaults
-from kseg import treatments, unet
+from kseg import treatments
+from kseg.models import unet
 
 ROOT = pathlib.Path(__file__).parent.parent
 RUNS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if not p.stem.startswith("study_"))

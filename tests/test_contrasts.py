@@ -4,7 +4,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from kseg import contrasts, results
+from kseg.study import contrasts, results
 
 CLASSES = 3
 SEQUENCES = {"dusk": 60, "street": 120}

@@ -20,7 +20,8 @@ from cityscapesscripts.helpers import labels as official
 from PIL import Image
 
 import tfrecords
-from tfrecords import build, images, labels, png, runners
+from tfrecords import images, labels, png
+from tfrecords.conversion import build, runners
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "records"

@@ -1,11 +1,11 @@
-"""kseg/cpp_session.py: arrays in and out of TensorFlow's C++ session, its errors, and the faults it makes visible."""
+"""kseg/serving/cpp_session.py: arrays in and out of TensorFlow's C++ session, its errors, and the faults it makes visible."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kseg import cpp_session
+from kseg.serving import cpp_session
 
 
 @pytest.fixture(scope="module")

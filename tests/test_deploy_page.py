@@ -16,7 +16,7 @@ import pytest
 import serving_stand_in
 import small_models
 
-from kseg import cpp_session
+from kseg.serving import cpp_session
 from tfrecords import labels
 
 pytestmark = pytest.mark.browser

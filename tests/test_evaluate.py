@@ -14,7 +14,11 @@ import tensorflow as tf
 from PIL import Image
 
 import tfrecords
-from kseg import evaluate, histograms, metrics, scorecard, tally, unet, workdir
+from kseg import metrics
+from kseg.evaluation import evaluate, pixel_counts, report as scorecard
+from kseg.metrics import histograms
+from kseg.models import unet
+from kseg.runs import workdir
 
 K = cases.K
 ROOT = pathlib.Path(__file__).parent.parent
@@ -151,9 +155,9 @@ def test_off_edge_by_hand():
     ids[0, 8] = 3
     # Off edge (x): 3 px or more from the change between columns 3 and 4, and from the corner, diagonals counting 1.
     drawn = ["xx.......", "xx.......", "xx.......", "xx....xxx"]
-    assert tally.off_edge(ids).tolist() == [[cell == "x" for cell in row] for row in drawn]
-    assert tally.off_edge(np.zeros((1, 1), np.uint8)).all()
-    assert tally.off_edge(ids, distance=0).all()
+    assert pixel_counts.off_edge(ids).tolist() == [[cell == "x" for cell in row] for row in drawn]
+    assert pixel_counts.off_edge(np.zeros((1, 1), np.uint8)).all()
+    assert pixel_counts.off_edge(ids, distance=0).all()
 
 
 def test_the_archive_holds_what_the_json_file_says(manifest, report, tmp_path):
@@ -170,7 +174,7 @@ def test_the_archive_holds_what_the_json_file_says(manifest, report, tmp_path):
     assert archive["confusion_native"].sum(0).tolist() == values["confusion_matrix"]
     assert archive["confusion_calibrated"].sum(0).tolist() == values["calibrated"]["confusion_matrix"]
     assert metrics.mean_iou(archive["confusion_forced"].sum(0)) == values["mean_iou_forced"]
-    for place, kind in enumerate(tally.KINDS):
+    for place, kind in enumerate(pixel_counts.KINDS):
         claims = archive["claims_native"][:, place].sum(0)
         assert claims.sum() == values["void"][kind]["pixels"]
         assert claims[1].sum() == values["void"][kind]["off_edge"]["pixels"]

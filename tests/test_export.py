@@ -1,4 +1,4 @@
-"""kseg/export.py, folding.py and signatures.py: what is served is what was trained, and it is whole or not there."""
+"""kseg/export/export.py, folding.py and signatures.py: what is served is what was trained, and it is whole or not there."""
 
 import hashlib
 import io
@@ -15,21 +15,12 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from kseg import (
-    config,
-    cpp_session,
-    evaluate,
-    export,
-    export_check,
-    folding,
-    guards,
-    reading,
-    serving,
-    signatures,
-    treatments,
-    unet,
-    wire,
-)
+from kseg import config, treatments
+from kseg.data import decoding
+from kseg.evaluation import evaluate
+from kseg.export import export, folding, guards, signatures, verify
+from kseg.models import unet
+from kseg.serving import client, cpp_session, messages
 from tfrecords import labels
 
 
@@ -249,7 +240,7 @@ def test_images_of_many_sizes_in_one_request_do_not_touch_each_other(base):
 def test_a_jpeg_is_decoded_as_in_training_and_evaluation(base):
     path, _, _ = small_models.exported(base, "ignore", 2.4)
     file = small_models.encode(small_models.picture(64, 96, seed=5), "JPEG", quality=60)
-    seen = reading.decode_image({"image_encoded": file, "height": 64, "width": 96, "image_id": "x"}, "jpeg")
+    seen = decoding.decode_image({"image_encoded": file, "height": 64, "width": 96, "image_id": "x"}, "jpeg")
     fast = tf.io.decode_jpeg(file, channels=3)
     assert (seen != fast).numpy().any()  # TensorFlow's default would show
     with cpp_session.CppSession(path) as session:
@@ -404,7 +395,7 @@ def test_images_count_as_many_pixels_as_the_network_computes():
 def quick(monkeypatch):
     """Exports without the SavedModel: only what decides about folders."""
     monkeypatch.setattr(export, "_write_saved_model", lambda folder, *rest: os.makedirs(folder))
-    monkeypatch.setattr(export_check, "check", lambda *arguments: None)
+    monkeypatch.setattr(verify, "check", lambda *arguments: None)
     monkeypatch.setattr(folding, "activation_bytes_per_pixel", lambda *arguments: 1.0)
     model, treatment = small_models.network("ignore", width=2, depth=1)
     return lambda folder, **options: export.export_model(
@@ -429,7 +420,7 @@ def test_a_failed_check_leaves_nothing_behind(quick, tmp_path, monkeypatch):
         assert not os.path.exists(tmp_path / "1")  # nothing where a server would look, before the check has passed
         raise ValueError("differs")
 
-    monkeypatch.setattr(export_check, "check", fail)
+    monkeypatch.setattr(verify, "check", fail)
     with pytest.raises(ValueError, match="differs"):
         quick(tmp_path)
     assert os.listdir(tmp_path) == []
@@ -468,12 +459,12 @@ def test_the_check_catches_another_network(base):
         metadata = json.load(file)
     del metadata["files"], metadata["origin"]
     about_json = json.dumps(metadata, separators=(",", ":"))
-    export_check.check(path, folding.fold(model), treatment, 2.4, about_json)
+    verify.check(path, folding.fold(model), treatment, 2.4, about_json)
     with pytest.raises(ValueError, match="differs from Keras"):
-        export_check.check(path, folding.fold(other), treatment, 2.4, about_json)
-    warmup = [wire.predict_request("serving_default", {"image_bytes": [b"x"]})]
+        verify.check(path, folding.fold(other), treatment, 2.4, about_json)
+    warmup = [messages.predict_request("serving_default", {"image_bytes": [b"x"]})]
     with pytest.raises(ValueError, match="refuses the export: image 0 of the request is neither a PNG nor a JPEG$"):
-        export_check.check(path, folding.fold(model), treatment, 2.4, about_json, warmup=warmup)
+        verify.check(path, folding.fold(model), treatment, 2.4, about_json, warmup=warmup)
 
 
 def test_infinite_weights_and_unserveable_options_are_refused(quick, tmp_path):
@@ -525,4 +516,4 @@ def test_the_operating_point_is_the_runs_unless_asked_otherwise(monkeypatch, in_
 def test_the_served_names_are_the_clients():
     model, treatment = small_models.network("ignore", width=2, depth=1)
     served = signatures.build(model, treatment, None, guards.Limits(), "{}")
-    assert set(served) == {serving.SERVING_DEFAULT, serving.DETAIL, serving.TENSOR, serving.ABOUT}
+    assert set(served) == {client.SERVING_DEFAULT, client.DETAIL, client.TENSOR, client.ABOUT}

@@ -7,13 +7,13 @@ import pytest
 import tensorflow as tf
 
 from kseg import config as defaults
-from kseg import failures
+from kseg import errors
 
 
 def explain(error):
     config = defaults.default()
     config.data.records_dir = "R"
-    with failures.explained(config):
+    with errors.explained(config):
         raise error
 
 
@@ -33,20 +33,20 @@ def test_too_little_memory_names_the_settings_that_need_less():
 )
 def test_a_full_disk_is_not_too_little_memory_and_names_the_folder(error):
     with pytest.raises(OSError, match=r"^W cannot be written: No space left on device; make room") as caught:
-        with failures.explained(defaults.default(), "W"):
+        with errors.explained(defaults.default(), "W"):
             raise error
     assert "memory" not in str(caught.value)
 
 
 def test_an_error_of_the_model_is_not_blamed_on_the_records():
     with pytest.raises(tf.errors.InvalidArgumentError):
-        with failures.explained(defaults.default()):
+        with errors.explained(defaults.default()):
             tf.reshape(tf.zeros(3), [2, 2])
 
 
 def test_an_error_of_the_input_is():
     broken = tf.data.Dataset.from_tensors(b"no picture").map(tf.io.decode_png)
     with pytest.raises(ValueError, match=r"a record of \S* ?cannot be read \(.*PNG.*--verify") as caught:
-        with failures.explained(defaults.default()):
+        with errors.explained(defaults.default()):
             next(iter(broken))
     assert "\n" not in str(caught.value) and "{{" not in str(caught.value)

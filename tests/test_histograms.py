@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from kseg import histograms, metrics
+from kseg import metrics
+from kseg.metrics import histograms
 
 KEYS = ("auroc", "average_precision", "average_precision_at_1_percent", "fpr95")
 

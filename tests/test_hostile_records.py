@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tfrecords
-from tfrecords import check, example, images, labels, manifest, png, shards
+from tfrecords import example, images, labels, manifest, png, shards
+from tfrecords.conversion import verify
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LONG = settings(max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck))
@@ -324,7 +325,7 @@ def test_verifying_never_accepts_a_changed_label_map(records, edits, which):
     entry = manifest.Shard(
         shard.file, shard.examples, writer.bytes, writer.sha256, "0" * 64, tuple(writer.offsets), shard.image_ids
     )
-    pixels = _one_line(check.check_shard, str(records.parent), split, entry, "png")
+    pixels = _one_line(verify.check_shard, str(records.parent), split, entry, "png")
     if pixels is not None and which != "image_encoded":
         assert (images.decode_map(forged, "x") == images.decode_map(field, "x")).all()
 
@@ -357,4 +358,4 @@ def test_two_shards_exchanged_between_folders_are_refused(records, tmp_path):
     first.write_bytes(second.read_bytes())
     second.write_bytes(data)
     with pytest.raises(ValueError, match="train-0000"):
-        check.check(target, num_workers=1)
+        verify.check(target, num_workers=1)

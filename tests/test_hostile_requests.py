@@ -19,7 +19,7 @@ import pytest
 import small_models
 import tensorflow as tf
 
-from kseg import cpp_session
+from kseg.serving import cpp_session
 
 OK, INVALID = 0, cpp_session.INVALID_ARGUMENT
 CHILD = pathlib.Path(__file__).parent / "hostile_child.py"

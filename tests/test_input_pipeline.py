@@ -10,7 +10,7 @@ from PIL import Image
 
 import tfrecords
 from kseg import config as config_module
-from kseg import input_pipeline, reading
+from kseg.data import decoding, input_pipeline
 
 _IDS = [f"0001TP_{number:06d}" for number in range(0, 210, 30)] + [f"Seq05VD_f{number:05d}" for number in range(6)]
 _HEIGHT, _WIDTH = 24, 32
@@ -362,13 +362,13 @@ def photograph(tmp_path_factory):
 
 
 def test_a_box_of_a_jpeg_is_that_of_the_whole_but_for_the_chroma_of_its_outer_columns(photograph):
-    example = tfrecords.parse(reading.reader(photograph, "train")(0))
-    whole = reading.decode_image(example, "jpeg").numpy()
+    example = tfrecords.parse(decoding.reader(photograph, "train")(0))
+    whole = decoding.decode_image(example, "jpeg").numpy()
     (stored,) = tfrecords.read(photograph.records_dir, "train")
     pillow = np.asarray(Image.open(io.BytesIO(stored.image_encoded)))
     assert np.abs(whole.astype(int) - pillow).max() <= 1
     for start, size in (((0, 0), (100, 150)), ((16, 32), (48, 64)), ((13, 7), (50, 61)), ((3, 90), (97, 60))):
-        box = reading.decode_box(example, "jpeg", (tf.constant(start), tf.constant(size))).numpy()
+        box = decoding.decode_box(example, "jpeg", (tf.constant(start), tf.constant(size))).numpy()
         expected = whole[start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
         np.testing.assert_array_equal(box[:, 1:-1], expected[:, 1:-1])
 
@@ -377,8 +377,8 @@ def test_jpeg_records_are_trained_on_too(photograph):
     batches = _batches(_config(), photograph, 2)
     assert batches[0]["image"].shape == (4, 16, 20, 3)
     (batch,) = _batches(_plain(crop_size=(100, 150)), photograph, 1, batch_size=1)
-    example = tfrecords.parse(reading.reader(photograph, "train")(0))
-    np.testing.assert_array_equal(batch["image"][0], reading.decode_image(example, "jpeg"))
+    example = tfrecords.parse(decoding.reader(photograph, "train")(0))
+    np.testing.assert_array_equal(batch["image"][0], decoding.decode_image(example, "jpeg"))
 
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg"])
@@ -404,8 +404,8 @@ def test_a_label_map_of_another_size_than_its_image_is_refused_by_name():
     encode = lambda height, channels: tf.io.encode_png(tf.zeros([height, 4, channels], tf.uint8))  # noqa: E731
     example = dict(image_id="a_0", height=tf.constant(6, tf.int64), width=tf.constant(4, tf.int64))
     example |= dict(image_encoded=encode(6, 3), ids_png=encode(5, 1))
-    assert reading.decode_image(example, "png").shape == (6, 4, 3)
+    assert decoding.decode_image(example, "png").shape == (6, 4, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="label map"):
-        reading.decode_labels(example, "ids_png")
+        decoding.decode_labels(example, "ids_png")
     with pytest.raises(tf.errors.InvalidArgumentError, match="image"):
-        reading.decode_box(example | {"image_encoded": encode(7, 3)}, "png", (tf.zeros([2], tf.int32),) * 2)
+        decoding.decode_box(example | {"image_encoded": encode(7, 3)}, "png", (tf.zeros([2], tf.int32),) * 2)

@@ -12,7 +12,8 @@ import tiny_folders
 from PIL import Image
 
 import tfrecords
-from tfrecords import check, example, images, labels, manifest, png, shards
+from tfrecords import example, images, labels, manifest, png, shards
+from tfrecords.conversion import verify
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -157,20 +158,20 @@ def test_verifying_finds_records_whose_parts_do_not_belong_together(name, record
     target = _rewritten(records, tmp_path / "records", change)
     tfrecords.info(target)
     with pytest.raises(ValueError, match=words) as caught:
-        check.check(target, num_workers=1)
+        verify.check(target, num_workers=1)
     assert "train-00000-of-00002" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_an_unchanged_copy_is_verified(records, tmp_path):
     target = _rewritten(records, tmp_path / "records", lambda one: one)
     assert tiny_folders.contents(target) == tiny_folders.contents(records)
-    check.check(target, num_workers=1)
+    verify.check(target, num_workers=1)
 
 
 def test_verifying_compares_the_pixel_counts(records, tmp_path):
     target = _rewritten(records, tmp_path / "records", lambda one: one, pixels={0: 32, 1: 8, 7: 17, 9: 7})
     with pytest.raises(ValueError, match=r"split train has 16 pixels of id 7, dataset.json says 17"):
-        check.check(target, num_workers=1)
+        verify.check(target, num_workers=1)
 
 
 def test_verifying_compares_the_hash_of_each_shard(records, tmp_path):
@@ -178,11 +179,11 @@ def test_verifying_compares_the_hash_of_each_shard(records, tmp_path):
         records, tmp_path / "records", lambda one: one, lambda shard: dataclasses.replace(shard, sha256="0" * 64)
     )
     with pytest.raises(ValueError, match="does not have the SHA-256"):
-        check.check(target, num_workers=1)
+        verify.check(target, num_workers=1)
 
 
 def test_verifying_by_two_processes_finds_the_same(records, tmp_path):
-    check.check(records, num_workers=2)
+    verify.check(records, num_workers=2)
     target = _rewritten(records, tmp_path / "records", _replace(height=5))
     with pytest.raises(ValueError, match="the record says png of 5x8"):
-        check.check(target, num_workers=2)
+        verify.check(target, num_workers=2)

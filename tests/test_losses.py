@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kseg import losses, pixel_losses
+from kseg import losses
+from kseg.losses import terms as pixel_losses
 
 K = 4  # channels of the random cases; label 4 is "no class" there
 

@@ -38,7 +38,9 @@ def count(strategy, records_dir, keras_too=True):
     import tensorflow as tf
 
     import tfrecords
-    from kseg import evaluate, metrics, replicas
+    from kseg import metrics
+    from kseg.distribution import replicas
+    from kseg.evaluation import evaluate
 
     results = {}
     spread = replicas.Replicas(strategy)

@@ -8,7 +8,8 @@ from PIL import Image
 
 import tfrecords
 from kseg import config as config_module
-from kseg import evaluate, treatments
+from kseg import treatments
+from kseg.evaluation import evaluate
 
 TABLE = tfrecords.labels.CITYSCAPES
 K = TABLE.num_classes

@@ -11,7 +11,8 @@ import pytest
 import small_models
 import tensorflow as tf
 
-from kseg import cpp_session, export, export_check, folding, signatures
+from kseg.export import export, folding, signatures, verify
+from kseg.serving import cpp_session
 
 pytestmark = pytest.mark.extras
 SIZES = [(64, 96), (33, 50), (128, 64)]
@@ -38,7 +39,7 @@ def compare(session, other, treatment, sizes):
         ours, theirs = session.run("serving_default", image=image)["logits"], other(image)
         answers = [signatures.answer(treatment, None, z) for z in (ours, theirs)]
         differ = answers[0]["mask"].numpy() != answers[1]["mask"].numpy()
-        near = export_check.near_tie(treatment, None, ours, 1e-4)
+        near = verify.near_tie(treatment, None, ours, 1e-4)
         distance = np.abs(ours - theirs).max()
         print(f"{height}x{width}: {differ.sum()} pixels differ, largest logit difference {distance:.1e}")
         assert not np.any(differ & ~near)

@@ -11,7 +11,8 @@ import tensorflow as tf
 from keras.src.applications import convnext
 
 from kseg import config as defaults
-from kseg import dry_run, layers, remat, unet
+from kseg.models import layers, recompute, unet
+from kseg.training import dry_run
 
 # ConvNeXt with one block a stage: its convolutions take a second each to compile.
 SHALLOW = functools.partial(
@@ -43,7 +44,7 @@ def test_a_block_runs_again_for_the_gradient_and_the_head_does_not(monkeypatch):
 
         monkeypatch.setattr(layer, "call", call)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(remat.by_blocks(model)(image(16)) ** 2)
+        loss = tf.reduce_mean(recompute.by_blocks(model)(image(16)) ** 2)
     assert set(runs.values()) == {1} and len(runs) == 5
     tape.gradient(loss, model.trainable_variables)
     assert runs.pop("head") == 1
@@ -71,7 +72,7 @@ def test_gradients_and_moving_statistics_are_those_of_the_model_itself(encoder):
 
     gradients, statistics = step(lambda batch: model(batch, training=True))
     assert len(statistics) >= 12
-    ways = [remat.by_blocks(model)]
+    ways = [recompute.by_blocks(model)]
     if encoder == "resnet50":  # a second pass of EfficientNet draws other numbers, and ConvNeXt has no batch norm
         ways.append(accumulated)
     for way in ways:

@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from kseg import charts, figures, findings, forests, gallery, grid, report, tables, treatments
+from kseg import treatments
+from kseg.study import grid, summary as findings
+from kseg.study.report import charts, contrast_figures, figures, page as report, picture_sheets, tables
 from tfrecords import labels
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -243,7 +245,12 @@ def test_a_narrow_figure_is_as_wide_as_a_telephone_shows_it(whole):
 def test_every_contrast_that_was_measured_is_in_one_forest(whole):
     measured = [entry for entry in whole["contrasts"] if entry.get("estimate") is not None]
     marks = 0
-    for function in (forests.capacity, forests.rejection, forests.attribution, forests.left_out):
+    for function in (
+        contrast_figures.capacity,
+        contrast_figures.rejection,
+        contrast_figures.attribution,
+        contrast_figures.left_out,
+    ):
         for axis in function(whole).axes:
             marks += len(axis.collections)  # an estimate each; arrows beside
             marks -= sum(not collection.get_clip_on() for collection in axis.collections)
@@ -335,8 +342,8 @@ def test_the_grid_of_pictures_scrolls_inside_itself_on_a_telephone(browser, stud
                 content[f"{name}_{place}"] = random.integers(0, top, (32, 64), np.uint8)
         paths.append(folder / f"{treatment}.npz")
         np.savez(paths[-1], **content)
-    sheets = gallery.sheets([str(path) for path in paths])
-    assert list(sheets) == ["Masks", "Void scores"] and gallery.sheets([]) == {}
+    sheets = picture_sheets.sheets([str(path) for path in paths])
+    assert list(sheets) == ["Masks", "Void scores"] and picture_sheets.sheets([]) == {}
     (folder / "pictures").mkdir()
     monkeypatch.setattr(figures, "figures", lambda made: {})  # charts have tests of their own
     page = pathlib.Path(report.write(study, str(folder / "pictures"), sheets))
@@ -354,7 +361,7 @@ def test_a_sheet_of_scores_is_bright_where_a_run_is_sure_of_void(tmp_path):
     content |= {"image_0": np.full((32, 64, 3), (10, 200, 30), np.uint8), "truth_0": truth, "mask_0": truth}
     content["score_0"] = np.where(truth == table.num_classes, 255, 0).astype(np.uint8)
     np.savez(tmp_path / "ignore.npz", **content)
-    _, png = gallery.sheets([str(tmp_path / "ignore.npz")])["Void scores"]
+    _, png = picture_sheets.sheets([str(tmp_path / "ignore.npz")])["Void scores"]
     sheet = np.asarray(Image.open(io.BytesIO(png)), float)
     # Three pictures 400 wide with gaps of 6: the image, void in white, the score.
     image, void, score = (sheet[-106:, 6 + 406 * place : 406 + 406 * place] for place in range(3))

@@ -1,4 +1,4 @@
-"""kseg/serving.py and kseg/wire.py: the client against the stand-in, and its messages against TF-Serving's own.
+"""kseg/serving/client.py and kseg/serving/messages.py: the client against the stand-in, and its messages against TF-Serving's own.
 
 What runs here is TensorFlow's C++ session behind TF-Serving's protocol (tests/serving_stand_in.py), not TF-Serving.
 """
@@ -33,7 +33,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from kseg import cpp_session, serving, wire
+from kseg.serving import client as serving, cpp_session, messages
 
 ROOT = pathlib.Path(__file__).parent.parent
 TRANSPORTS = ["gRPC", "REST"]
@@ -204,7 +204,7 @@ def test_a_slow_server_ends_the_call_at_its_deadline(models, transport):
 def test_an_answer_beyond_grpcs_default_of_4_mib_arrives(addresses):
     # Three maps of 1.6 MB: more than a client with gRPC's defaults accepts.
     image = np.zeros((1, 1024, 1600, 3), np.uint8)
-    request = wire.predict_request("tensor", {"image": image})
+    request = messages.predict_request("tensor", {"image": image})
     with grpc.insecure_channel(addresses["gRPC"].removeprefix("grpc://")) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         official = predict_pb2.PredictRequest.FromString(request.SerializeToString())
@@ -340,10 +340,10 @@ OFFICIAL = {
 }
 
 
-@pytest.mark.parametrize("name", wire._MESSAGES)
+@pytest.mark.parametrize("name", messages._MESSAGES)
 def test_every_field_has_the_official_number_and_type(name):
     official = OFFICIAL[name].DESCRIPTOR.fields_by_name
-    for field in wire._classes[name].DESCRIPTOR.fields:
+    for field in messages._classes[name].DESCRIPTOR.fields:
         theirs = official[field.name]
         types = {field.type, theirs.type}
         assert field.number == theirs.number
@@ -355,18 +355,18 @@ def test_every_field_has_the_official_number_and_type(name):
 
 def test_a_request_is_what_the_official_classes_make_of_it():
     image = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
-    ours = wire.predict_request("tensor", {"image": image}, model="kseg", version=3)
+    ours = messages.predict_request("tensor", {"image": image}, model="kseg", version=3)
     official = predict_pb2.PredictRequest.FromString(ours.SerializeToString())
     expected = predict_pb2.PredictRequest()
     expected.model_spec.name, expected.model_spec.signature_name = "kseg", "tensor"
     expected.model_spec.version.value = 3
     expected.inputs["image"].CopyFrom(tf.make_tensor_proto(image))
     assert official == expected
-    assert wire.PredictRequest.FromString(expected.SerializeToString(deterministic=True)) == ours
+    assert messages.PredictRequest.FromString(expected.SerializeToString(deterministic=True)) == ours
 
 
 def test_a_request_has_these_bytes():
-    request = wire.predict_request("about", {"query": [b"\x00"]}, label="stable")
+    request = messages.predict_request("about", {"query": [b"\x00"]}, label="stable")
     assert request.SerializeToString(deterministic=True) == (
         b"\x0a\x15" + b"\x0a\x04kseg" + b"\x1a\x05about" + b"\x22\x06stable"  # model_spec: name, signature, label
         + b"\x12\x14" + b"\x0a\x05query"  # one entry of inputs: its key ...
@@ -386,19 +386,19 @@ def test_a_request_has_these_bytes():
     ],
 )
 def test_tensors_are_read_in_both_packings(array):
-    packed = wire.TensorProto.FromString(tf.make_tensor_proto(array).SerializeToString())
-    np.testing.assert_array_equal(wire.from_tensor(packed), array)
+    packed = messages.TensorProto.FromString(tf.make_tensor_proto(array).SerializeToString())
+    np.testing.assert_array_equal(messages.from_tensor(packed), array)
     spread = serving_stand_in._to_proto(array, tf.as_dtype(array.dtype).as_datatype_enum, tensor_content=False)
-    read = wire.from_tensor(wire.TensorProto.FromString(spread.SerializeToString()))
+    read = messages.from_tensor(messages.TensorProto.FromString(spread.SerializeToString()))
     np.testing.assert_array_equal(read, array)
     assert read.dtype == array.dtype and read.shape == array.shape
 
 
 def test_a_tensor_that_does_not_fill_its_shape_is_refused():
-    tensor = wire.to_tensor(np.zeros((2, 3), np.uint8))
+    tensor = messages.to_tensor(np.zeros((2, 3), np.uint8))
     tensor.tensor_content = b"12345"
     with pytest.raises(ValueError, match=r"5 values for a tensor of shape \[2, 3\]"):
-        wire.from_tensor(tensor)
+        messages.from_tensor(tensor)
 
 
 # Without TensorFlow. --------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import pytest
 import tiny_folders
 
 import tfrecords
-from tfrecords import build, convert, labels, manifest, runners, shards
+from tfrecords import labels, manifest, shards
+from tfrecords.conversion import build, convert, runners
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kseg import metrics, statistics
+from kseg import metrics
+from kseg.study import statistics
 
 SEQUENCES = np.array(["dusk"] * 62 + ["street"] * 171)  # as long as CamVid's test sequences
 

@@ -17,19 +17,9 @@ import pytest
 import simulated_study
 import tiny_folders
 
-from kseg import (
-    answer,
-    figures,
-    findings,
-    grid,
-    report,
-    results,
-    statistics,
-    study,
-    study_folder,
-    study_run,
-    treatments,
-)
+from kseg import treatments
+from kseg.study import folder as study_folder, grid, results, runner, statistics, summary as findings, worker
+from kseg.study.report import figures, fill_markdown, page as report
 
 ROOT = pathlib.Path(__file__).parent.parent
 PYTHON = [sys.executable]
@@ -316,7 +306,7 @@ def test_the_list_names_a_damaged_result_and_goes_on(smoke, tmp_path):
     (tmp_path / "runs" / runs[2].id / "result.json").unlink()
     (tmp_path / "runs" / runs[2].id / "result.json").mkdir()
     lines = []
-    study.show(smoke, str(tmp_path), say=lines.append)
+    runner.show(smoke, str(tmp_path), say=lines.append)
     assert [line.split()[0] for line in lines] == ["finished", "damaged", "damaged", "finished", "smoke:"]
     assert "result.json: expected a result of format 1; remove it" in lines[1]
     assert lines[-1] == "smoke: 4 runs, 2 finished, 2 damaged"
@@ -389,7 +379,7 @@ def test_frames_are_resampled_in_order_of_time_whatever_the_order_of_records(cam
     frames["ids"] = [frames["ids"][i] for i in order]
     for name in ("forced", "native", "calibrated"):
         frames[name] = results.pack(results.unpack(frames[name])[order])
-    from kseg import contrasts
+    from kseg.study import contrasts
 
     drawn = []
     for result in (one, other):
@@ -452,7 +442,7 @@ def stand_in(smoke, tmp_path, monkeypatch):
 
     def use(body):
         program = STAND_IN.format(root=str(ROOT), body=body, made=str(tmp_path / "made"))
-        monkeypatch.setattr(study_run, "_PROGRAM", program)
+        monkeypatch.setattr(worker, "_PROGRAM", program)
 
     use("pass")
     return use
@@ -469,10 +459,10 @@ def make_records(tmp_path, counts):
 
 def test_finished_runs_are_not_run_again(smoke, stand_in, tmp_path):
     lines = []
-    assert study.carry_out(smoke, str(tmp_path / "w"), say=lines.append) == []
+    assert runner.carry_out(smoke, str(tmp_path / "w"), say=lines.append) == []
     stand_in("raise SystemExit('must not run')")
     again = []
-    assert study.carry_out(smoke, str(tmp_path / "w"), say=again.append) == []
+    assert runner.carry_out(smoke, str(tmp_path / "w"), say=again.append) == []
     assert len(again) == 1 and again[0].startswith("smoke: 4 runs, 4 finished; code cccccccccccc of ")
     assert "about" in lines[3]  # an estimate from the second run on
 
@@ -481,27 +471,27 @@ def test_a_crash_does_not_end_the_study_is_kept_and_is_tried_again(smoke, stand_
     folder = str(tmp_path / "w")
     stand_in("if request['arm'] == 'ignore' and request['seed'] == 0: raise ValueError('the loss is not finite')")
     lines = []
-    failed = study.carry_out(smoke, folder, say=lines.append)
+    failed = runner.carry_out(smoke, folder, say=lines.append)
     first = grid.expand(smoke)[0]
     assert failed == [first.id]
     assert [study_folder.state(run, folder) for run in grid.expand(smoke)] == ["failed"] + ["finished"] * 3
     assert any("FAILED, exit status 1: ValueError: the loss is not finite" in line for line in lines)
     monkeypatch.setattr(figures, "figures", lambda made: {})
-    summary = study.render(smoke, folder, say=lines.append)
+    summary = runner.render(smoke, folder, say=lines.append)
     assert summary["runs"]["failed"] == [first.id] and summary["runs"]["missing"] == []
     assert first.id in (tmp_path / "w" / "report.html").read_text()
     stand_in("pass")
-    assert study.carry_out(smoke, folder, say=lines.append) == []
+    assert runner.carry_out(smoke, folder, say=lines.append) == []
     assert study_folder.state(first, folder) == "finished"
     assert "the loss is not finite" in (tmp_path / "w" / "runs" / first.id / "log.txt").read_text()
 
 
 def test_other_code_or_records_are_refused_before_anything_runs(smoke, stand_in, tmp_path, monkeypatch):
     folder = str(tmp_path / "w")
-    study.carry_out(smoke, folder, only="0/4", say=lambda line: None)
+    runner.carry_out(smoke, folder, only="0/4", say=lambda line: None)
     monkeypatch.setattr(results, "code_fingerprint", lambda: "f" * 64)
     with pytest.raises(ValueError, match=r"was made with other code \(\w{12}, now ffffffffffff\)"):
-        study.carry_out(smoke, folder, say=lambda line: None)
+        runner.carry_out(smoke, folder, say=lambda line: None)
 
 
 @pytest.mark.parametrize("damage", ["versions", "foreign", "settings", "truncated"])
@@ -529,20 +519,20 @@ def test_nothing_begins_beside_what_it_could_not_be_compared_with(smoke, stand_i
         (folder / "runs" / result["id"]).mkdir()
         results.save(folder / "runs" / result["id"] / "result.json", result)
     with pytest.raises(ValueError, match=message):
-        study.carry_out(smoke, str(folder), only="0/4", say=lambda line: None)
+        runner.carry_out(smoke, str(folder), only="0/4", say=lambda line: None)
     assert not (folder / "runs" / grid.expand(smoke)[0].id).exists()
 
 
 def test_a_run_begun_with_other_code_is_not_gone_on_with(smoke, stand_in, tmp_path, monkeypatch):
     stand_in("os.makedirs(os.path.join(folder, 'train/checkpoints/2')); sys.exit(1)")
-    study.carry_out(smoke, str(tmp_path / "w"), only="0/4", say=lambda line: None)
+    runner.carry_out(smoke, str(tmp_path / "w"), only="0/4", say=lambda line: None)
     stand_in("pass")
     code = results.code_fingerprint()
     monkeypatch.setattr(results, "code_fingerprint", lambda: "f" * 64)
     with pytest.raises(ValueError, match="was begun with other code"):
-        study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
+        runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
     monkeypatch.setattr(results, "code_fingerprint", lambda: code)
-    assert study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None) == []
+    assert runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None) == []
 
 
 def test_a_run_that_failed_twice_by_its_own_error_is_not_started_again(smoke, stand_in, tmp_path):
@@ -552,17 +542,17 @@ def test_a_run_that_failed_twice_by_its_own_error_is_not_started_again(smoke, st
     # Killed, or out of disk space: no error of its own, however often.
     for status in (1, 74, 1):
         stand_in(own.format(status))
-        assert study.carry_out(smoke, folder, only="0/4", say=lambda line: None) == [first.id]
-    stand_in(own.format(study_run.ERROR))
+        assert runner.carry_out(smoke, folder, only="0/4", say=lambda line: None) == [first.id]
+    stand_in(own.format(worker.ERROR))
     for _ in range(2):
-        assert study.carry_out(smoke, folder, only="0/4", say=lambda line: None) == [first.id]
+        assert runner.carry_out(smoke, folder, only="0/4", say=lambda line: None) == [first.id]
     stand_in("pass")
     lines = []
-    assert study.carry_out(smoke, folder, only="0/4", say=lines.append) == [first.id]
+    assert runner.carry_out(smoke, folder, only="0/4", say=lines.append) == [first.id]
     assert "failed 2 times, ValueError: the loss is not finite: passed over; to try it again, remove" in lines[-1]
     assert study_folder.state(first, folder) == "failed"
     shutil.rmtree(tmp_path / "w" / "runs" / first.id)
-    assert study.carry_out(smoke, folder, only="0/4", say=lines.append) == []
+    assert runner.carry_out(smoke, folder, only="0/4", say=lines.append) == []
 
 
 def test_a_seed_belongs_to_one_device_however_many_come_at_once(tmp_path):
@@ -600,47 +590,47 @@ def test_a_seed_begun_elsewhere_is_passed_over_before_anything_of_it_is_finished
     folder = str(tmp_path / "w")
     runs = grid.expand(smoke)
     stand_in(CLAIM.format(folder=folder, device="GPU", body="sys.exit(1)").strip())  # is ended before it has a result
-    study.carry_out(smoke, folder, only="0/4", say=lambda line: None)
+    runner.carry_out(smoke, folder, only="0/4", say=lambda line: None)
     here = simulated_study.IDENTITY["device"]
     stand_in(CLAIM.format(folder=folder, device=here, body="pass").strip())
     lines = []
-    assert study.carry_out(smoke, folder, say=lines.append) == [run.id for run in runs if run.seed == 0]
+    assert runner.carry_out(smoke, folder, say=lines.append) == [run.id for run in runs if run.seed == 0]
     assert sum("seed 0 was begun on GPU, and a seed is compared on one device" in line for line in lines) == 2
     assert [study_folder.state(run, folder) for run in runs if run.seed == 1] == ["finished"] * 2
     # A folder from before seeds were claimed: finished runs tell, and an unfinished seed is whose comes first.
     shutil.rmtree(tmp_path / "w" / "seeds")
     assert study_folder.claim_seed(folder, 1, "GPU") == here
-    assert study.carry_out(smoke, folder, say=lines.append) == []
+    assert runner.carry_out(smoke, folder, say=lines.append) == []
 
 
 def test_code_that_changes_while_a_study_runs_stops_it(smoke, stand_in, tmp_path, monkeypatch):
     codes = iter([simulated_study.IDENTITY["code"]] * 2 + ["f" * 64] * 9)
     monkeypatch.setattr(results, "code_fingerprint", lambda: next(codes))
     with pytest.raises(ValueError, match="has changed since the study started"):
-        study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
+        runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
     states = [study_folder.state(run, str(tmp_path / "w")) for run in grid.expand(smoke)]
     assert states == ["finished", "waiting", "waiting", "waiting"]
 
 
 def test_missing_records_are_named_before_anything_runs(smoke, tmp_path):
     with pytest.raises(FileNotFoundError, match="records: no such folder"):
-        study.carry_out(smoke, str(tmp_path / "w"))
+        runner.carry_out(smoke, str(tmp_path / "w"))
     smoke.base.data.records_dir = ""
     with pytest.raises(ValueError, match="set --config.base.data.records_dir"):
-        study.carry_out(smoke, str(tmp_path / "w"))
+        runner.carry_out(smoke, str(tmp_path / "w"))
 
 
 def test_a_split_that_the_records_lack_is_named_before_anything_runs(smoke, stand_in, tmp_path):
     smoke.test_split = "test"
     with pytest.raises(ValueError, match=r"has no split 'test' with labels \(it has train, val\)"):
-        study.carry_out(smoke, str(tmp_path / "w"))
+        runner.carry_out(smoke, str(tmp_path / "w"))
     assert not (tmp_path / "w").exists()
 
 
 def test_a_sequence_pattern_that_misses_a_frame_is_named_before_anything_runs(smoke, stand_in, tmp_path):
     smoke.sequence_pattern = "^(seq[0-9]+)_"
     with pytest.raises(ValueError, match=r"frame '\w+' does not match sequence_pattern '\^\(seq"):
-        study.carry_out(smoke, str(tmp_path / "w"))
+        runner.carry_out(smoke, str(tmp_path / "w"))
     assert not (tmp_path / "w").exists()
 
 
@@ -650,9 +640,9 @@ def test_a_run_that_another_process_holds_is_passed_over(smoke, stand_in, tmp_pa
     held = tmp_path / "w" / "runs" / first.id
     held.mkdir(parents=True)
     lines = []
-    with study_run.hold(str(held)) as ours:
+    with worker.hold(str(held)) as ours:
         assert ours
-        assert study.carry_out(smoke, folder, only="0/4", say=lines.append) == []
+        assert runner.carry_out(smoke, folder, only="0/4", say=lines.append) == []
     assert any("passed over" in line for line in lines) and study_folder.state(first, folder) != "finished"
 
 
@@ -664,7 +654,7 @@ def test_a_killed_study_takes_its_run_with_it_and_goes_on_when_started_again(smo
     parent = os.fork()
     if parent == 0:
         try:
-            study.carry_out(smoke, folder, say=lambda line: None)
+            runner.carry_out(smoke, folder, say=lambda line: None)
         finally:
             os._exit(1)
     deadline = time.monotonic() + 60
@@ -683,15 +673,15 @@ def test_a_killed_study_takes_its_run_with_it_and_goes_on_when_started_again(smo
         pytest.fail("the run outlived the study")
     stand_in("pass")
     assert study_folder.state(first, folder) == "started"
-    assert study.carry_out(smoke, folder, only="0/4", say=lambda line: None) == []
+    assert runner.carry_out(smoke, folder, only="0/4", say=lambda line: None) == []
     assert study_folder.state(first, folder) == "finished"
 
 
 def test_collecting_copies_results_alone_and_renders_the_same(smoke, stand_in, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "figures", lambda made: {})  # the page's figures have tests of their own
-    study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
-    ours = study.render(smoke, str(tmp_path / "w"), say=lambda line: None)
-    theirs = study.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
+    runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
+    ours = runner.render(smoke, str(tmp_path / "w"), say=lambda line: None)
+    theirs = runner.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
     assert ours == theirs
     assert (tmp_path / "w/study.json").read_bytes() == (tmp_path / "docs/study.json").read_bytes()
     files = {path.name for path in (tmp_path / "docs" / "runs").rglob("*") if path.is_file()}
@@ -702,14 +692,15 @@ def test_a_run_that_failed_is_listed_where_the_others_are_collected(smoke, stand
     monkeypatch.setattr(figures, "figures", lambda made: {})
     first, *others = grid.expand(smoke)
     stand_in("if request['arm'] == 'ignore' and request['seed'] == 0: sys.exit(1)")
-    study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
-    summary = study.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
+    runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
+    summary = runner.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
     assert summary["runs"]["failed"] == [first.id] and summary["runs"]["missing"] == []
-    assert study.render(smoke, str(tmp_path / "docs"), say=lambda line: None) == summary
+    assert runner.render(smoke, str(tmp_path / "docs"), say=lambda line: None) == summary
     stand_in("pass")
-    study.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
+    runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
     assert (
-        study.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)["runs"]["failed"] == []
+        runner.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)["runs"]["failed"]
+        == []
     )
 
 
@@ -740,7 +731,7 @@ def test_what_cannot_be_collected_leaves_the_folder_as_it_was(smoke, tmp_path, d
         "frames": "was evaluated on other frames",
     }.get(damage, f"^{path}: expected a result")
     with pytest.raises(ValueError, match=message):
-        study.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
+        runner.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
     assert tree(tmp_path / "docs") == before
 
 
@@ -788,8 +779,8 @@ def test_a_run_whose_own_settings_end_it_says_so_by_its_status(smoke, tmp_path):
     smoke.base.data.records_dir = make_records(tmp_path, {"train": 4, "val": 1})
     smoke.base.train.batch_size = 0
     lines = []
-    (failed,) = study.carry_out(smoke, str(tmp_path / "w"), only="0/4", say=lines.append)
-    assert f"FAILED, exit status {study_run.ERROR}: ValueError: config.train.batch_size=0" in lines[-1]
+    (failed,) = runner.carry_out(smoke, str(tmp_path / "w"), only="0/4", say=lines.append)
+    assert f"FAILED, exit status {worker.ERROR}: ValueError: config.train.batch_size=0" in lines[-1]
     assert len(study_folder.errors(tmp_path / "w" / "runs" / failed)) == 1
 
 
@@ -935,16 +926,16 @@ def test_the_page_is_filled_from_the_study_and_a_disagreement_is_found(tmp_path)
     page = tmp_path / "answer.md"
     page.write_text(PAGE)
     with pytest.raises(ValueError, match="does not agree with the studies at camvid/contrasts/capacity/estimate"):
-        answer.fill_page(str(page), check=True)
+        fill_markdown.fill_page(str(page), check=True)
     assert page.read_text() == PAGE
-    answer.fill_page(str(page), say=lambda line: None)
+    fill_markdown.fill_page(str(page), say=lambda line: None)
     text = page.read_text()
     assert "signed-->−0.4<!--/-->" in text and "text-->costs at most 0.9<!--/-->" in text
     assert "mean_sd-->50.0 ± 1.2<!--/-->" in text and "count-->not yet measured<!--/-->" in text
-    answer.fill_page(str(page), check=True, say=lambda line: None)
+    fill_markdown.fill_page(str(page), check=True, say=lambda line: None)
     page.write_text(text.replace("50.0 ± 1.2", "51.0 ± 1.2"))
     with pytest.raises(ValueError, match="forced_miou"):
-        answer.fill_page(str(page), check=True)
+        fill_markdown.fill_page(str(page), check=True)
 
 
 @pytest.mark.parametrize("content", [None, "", '{"contrasts": [', "[]"])
@@ -957,7 +948,7 @@ def test_a_page_keeps_its_numbers_where_their_study_is_missing_or_damaged(tmp_pa
     message = f"^{file}" + (" is missing, and 4 places of the page" if content is None else ": expected a study's JSON")
     for check in (True, False):
         with pytest.raises(ValueError, match=message):
-            answer.fill_page(str(page), check=check, say=lambda line: None)
+            fill_markdown.fill_page(str(page), check=check, say=lambda line: None)
     assert page.read_text() == PAGE
     # Nothing of it is written yet: as where the page is made before the study.
     file.unlink(missing_ok=True)
@@ -965,14 +956,14 @@ def test_a_page_keeps_its_numbers_where_their_study_is_missing_or_damaged(tmp_pa
     for old in (">?<", ">x<", "--><!--/-->, unk", ">3<"):
         text = text.replace(old, {"-": "-->not yet measured<!--/-->, unk"}.get(old[0], ">not yet measured<"))
     page.write_text(text)
-    answer.fill_page(str(page), check=True, say=lambda line: None)
+    fill_markdown.fill_page(str(page), check=True, say=lambda line: None)
 
 
 def test_a_value_that_its_spot_cannot_write_is_named(tmp_path):
     (tmp_path / "camvid").mkdir()
     (tmp_path / "camvid" / "study.json").write_text('{"title": "CamVid"}')
     with pytest.raises(ValueError, match="<!--camvid/title signed-->: the value there cannot be written as signed"):
-        answer.fill("<!--camvid/title signed-->x<!--/-->", str(tmp_path))
+        fill_markdown.fill("<!--camvid/title signed-->x<!--/-->", str(tmp_path))
 
 
 def test_what_is_caught_at_1_percent_is_read_off_the_curve_of_its_kind(tmp_path):
@@ -980,29 +971,29 @@ def test_what_is_caught_at_1_percent_is_read_off_the_curve_of_its_kind(tmp_path)
     curve = {"lost": [0.005, 0.015], "kinds": {"scene": {"mean": [0.1, 0.3]}, "unseen": {"mean": [0.0, 0.2]}}}
     (tmp_path / "camvid" / "study.json").write_text(json.dumps({"curve": curve}))
     page = "<!--camvid/curve scene_at_1-->?<!--/--> <!--camvid/curve unseen_at_1-->?<!--/-->"
-    filled = answer.fill(page, str(tmp_path))
+    filled = fill_markdown.fill(page, str(tmp_path))
     assert filled == "<!--camvid/curve scene_at_1-->20.0<!--/--> <!--camvid/curve unseen_at_1-->10.0<!--/-->"
 
 
 def test_an_unknown_way_of_writing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected one of signed"):
-        answer.fill("<!--camvid/title loudly-->not yet measured<!--/-->", str(tmp_path))
+        fill_markdown.fill("<!--camvid/title loudly-->not yet measured<!--/-->", str(tmp_path))
 
 
 def test_the_table_of_contrasts_has_those_with_runs_and_counts_the_others(summary):
-    filled = answer._FORMS["table"](summary["contrasts"])
+    filled = fill_markdown._FORMS["table"](summary["contrasts"])
     measured = [entry for entry in summary["contrasts"] if entry["seeds"]]
     rows = [line for line in filled.splitlines() if line.startswith("| ")][1:]
     assert len(rows) == len(measured) < len(summary["contrasts"])
     assert rows[0].startswith("| **background_class-w8 − ignore-w8** | forced mIoU | 4 | ")
     assert f"{len(summary['contrasts']) - len(measured)} further contrasts of the plan have no runs yet." in filled
     capacity = measured[0] | {"values": [-0.031, 0.002, -0.0104]}
-    assert answer._FORMS["values"](capacity) == "−3.1, +0.2, −1.0"
-    assert answer._FORMS["median"](capacity) == "−1.0"
+    assert fill_markdown._FORMS["values"](capacity) == "−3.1, +0.2, −1.0"
+    assert fill_markdown._FORMS["median"](capacity) == "−1.0"
 
 
 def test_docs_answer_says_what_the_studies_in_docs_say():
-    answer.fill_page(str(ROOT / "docs" / "answer.md"), check=True, say=lambda line: None)
+    fill_markdown.fill_page(str(ROOT / "docs" / "answer.md"), check=True, say=lambda line: None)
 
 
 def _agree(ours, theirs, where=""):

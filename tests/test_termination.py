@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-BEGIN = "import os, signal, time; from kseg import termination; termination.leave_on_sigterm()\n"
+BEGIN = "import os, signal, time; from kseg.distribution import sigterm; sigterm.leave_on_sigterm()\n"
 TELL = "os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.2)\n"
 
 

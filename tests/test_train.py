@@ -12,7 +12,7 @@ import pytest
 import training_run
 from conftest import ROOT, run_tool
 
-from kseg import train
+from kseg.training import train
 
 
 def run(folder, records, when="never", *changes, check=True):

@@ -14,7 +14,12 @@ from PIL import Image
 from tensorflow.core.util import event_pb2
 
 import tfrecords
-from kseg import checkpoints, dry_run, evaluate, input_pipeline, optimizers, pictures, train, treatments, unet
+from kseg import optimizers, pictures, treatments
+from kseg.data import input_pipeline
+from kseg.evaluation import evaluate
+from kseg.models import unet
+from kseg.runs import checkpoints
+from kseg.training import dry_run, train
 
 
 def settings(records, *changes):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kseg import config as defaults
-from kseg import layers, unet
+from kseg.models import layers, unet
 
 
 def small(**changes):

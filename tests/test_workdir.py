@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from kseg import checkpoints, workdir
+from kseg.runs import checkpoints, workdir
 from kseg import config as defaults
 from tfrecords import labels
 

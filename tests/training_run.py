@@ -18,7 +18,9 @@ import numpy as np  # noqa: E402
 from absl import logging  # noqa: E402
 
 from kseg import config as defaults  # noqa: E402
-from kseg import distribution, termination, train, workdir  # noqa: E402
+from kseg.distribution import sigterm, strategy  # noqa: E402
+from kseg.runs import workdir  # noqa: E402
+from kseg.training import train  # noqa: E402
 
 
 def settings(records, changes=()):
@@ -84,5 +86,5 @@ if __name__ == "__main__":
     try:
         status = max(run(*one.strip("\n").split("\n")) for one in text.split("\n--\n"))
     except (ValueError, OSError) as error:
-        termination.leave(f"error: {error}", 75 if isinstance(error, distribution.LostWorker) else 1)
+        sigterm.leave(f"error: {error}", 75 if isinstance(error, strategy.LostWorker) else 1)
     sys.exit(status)

@@ -9,7 +9,7 @@ TensorFlow is imported by `parse` alone.
 """
 
 from tfrecords import labels
-from tfrecords.convert import Pair, write
+from tfrecords.conversion.convert import Pair, write
 from tfrecords.example import Example, parse
 from tfrecords.labels import Label, LabelTable
 from tfrecords.manifest import Manifest, Shard, Split, info

@@ -19,7 +19,7 @@ from absl import app, flags
 
 import tfrecords
 from tfrecords import images, labels
-from tfrecords.convert import Derived
+from tfrecords.conversion.convert import Derived
 
 _CAMVID_DIR = flags.DEFINE_string("camvid_dir", None, "Folder with train/, trainannot/, ...")
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder to write.")

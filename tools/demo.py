@@ -74,7 +74,10 @@ def results(part, exports, path):
     """(rows of the table, path of the picture) from the two finished runs."""
 
     import tfrecords
-    from kseg import cpp_session, evaluate, input_pipeline, pictures
+    from kseg import pictures
+    from kseg.data import input_pipeline
+    from kseg.evaluation import evaluate
+    from kseg.serving import cpp_session
 
     reports, runs = {}, {arm: evaluate.load_run(part[arm]) for arm in _ARMS}
     manifest = tfrecords.info(part["records"])
@@ -155,7 +158,7 @@ def with_most_void(manifest, images=4):
     """Positions of the val scenes with the most void that is a thing."""
     import numpy as np
 
-    from kseg import input_pipeline
+    from kseg.data import input_pipeline
 
     chosen = object_void(manifest.table)
     shares = [chosen[e["ids"].numpy()].mean() for e in input_pipeline.eval_dataset(manifest, "val")]

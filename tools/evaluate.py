@@ -2,7 +2,7 @@
 
   python tools/evaluate.py --workdir=W --split=val [--records_dir=R] [--official_dir=PNGS] [--checkpoint=model|best]
 
-Writes W/eval_<split>.json and .npz (kseg/scorecard.py says what is in them) and prints the main numbers. With
+Writes W/eval_<split>.json and .npz (kseg/evaluation/report.py says what is in them) and prints the main numbers. With
 --official_dir also one PNG of published ids per image, as Cityscapes' own scorer wants them; a split without labels
 gives these only. Uses every GPU.
 """
@@ -26,7 +26,7 @@ def main(argv):
     if _WORKDIR.value is None:
         sys.exit("error: --workdir is missing; see tools/evaluate.py --help.")
     kseg.load_tensorflow_quietly()
-    from kseg import evaluate
+    from kseg.evaluation import evaluate
 
     try:
         report = evaluate.evaluate_run(

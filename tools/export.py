@@ -34,7 +34,7 @@ def main(argv):
         sys.exit(f"error: unknown argument {argv[1]}")
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports every renamed input otherwise
     kseg.load_tensorflow_quietly()
-    from kseg import export
+    from kseg.export import export
 
     try:
         options = {"max_pixels": _MAX_PIXELS.value, "report": lambda line: print(line, file=sys.stderr)}

@@ -14,7 +14,8 @@ from absl import app, flags
 from PIL import Image, ImageDraw
 
 import tfrecords
-from tfrecords import check, images
+from tfrecords import images
+from tfrecords.conversion import verify
 
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder of records.")
 _VERIFY = flags.DEFINE_bool("verify", False, "Read and check every byte.")
@@ -41,7 +42,7 @@ def main(argv):
         manifest = tfrecords.info(_RECORDS_DIR.value)
         print(describe(manifest))
         if _VERIFY.value:
-            check.check(_RECORDS_DIR.value, _NUM_WORKERS.value, progress=True)
+            verify.check(_RECORDS_DIR.value, _NUM_WORKERS.value, progress=True)
             print("verified: checksums, offsets, every record, and label maps against ids")
         if _CONTACT_SHEET.value:
             contact_sheet(manifest, _CONTACT_IMAGES.value).save(_CONTACT_SHEET.value, "PNG")

@@ -26,13 +26,13 @@ _PARALLEL = flags.DEFINE_integer("parallel", 4, "Images at work at the same time
 def main(argv):
     if _MODEL.value and not _SERVER.value:
         kseg.load_tensorflow_quietly()  # a server is asked without TensorFlow
-    from kseg import predict, serving
+    from kseg.serving import client, predict
 
     try:
         if bool(_MODEL.value) == bool(_SERVER.value):
             raise ValueError("give either --model or --server.")
         if _SERVER.value:
-            model = serving.Client(
+            model = client.Client(
                 _SERVER.value,
                 model=_MODEL_NAME.value,
                 label=_MODEL_LABEL.value,

@@ -22,7 +22,8 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from kseg import answer, study
+from kseg.study import runner
+from kseg.study.report import fill_markdown
 from kseg.config import check_file, one_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Study configuration, configs/study_*.py.")
@@ -59,18 +60,18 @@ def main(argv):
         # A configuration that failed to load only says so when its value is asked for.
         config, workdir = _CONFIG.value, _WORKDIR.value
         if _ANSWER.value:
-            answer.fill_page(_ANSWER.value, check=_CHECK.value)
+            fill_markdown.fill_page(_ANSWER.value, check=_CHECK.value)
         elif _LIST.value:
-            study.show(config, workdir, _ONLY.value)
+            runner.show(config, workdir, _ONLY.value)
         elif _COLLECT.value:
-            study.collect(config, workdir, _COLLECT.value)
+            runner.collect(config, workdir, _COLLECT.value)
         else:
             if not _REPORT_ONLY.value:
-                failed = study.carry_out(config, workdir, _ONLY.value)
+                failed = runner.carry_out(config, workdir, _ONLY.value)
             # A share of the runs is not the one to render.
-            summary = study.render(config, workdir) if not _ONLY.value else {"choices": []}
+            summary = runner.render(config, workdir) if not _ONLY.value else {"choices": []}
             if _CHOOSE.value:
-                study.show_choices(summary)
+                runner.show_choices(summary)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {one_line(error)}")
     except KeyboardInterrupt:

@@ -13,7 +13,8 @@ from ml_collections import config_flags
 
 import kseg
 import tfrecords
-from kseg import config, termination
+from kseg import config
+from kseg.distribution import sigterm
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; its keys are in kseg/config.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made if missing, resumed if it holds one.")
@@ -36,7 +37,8 @@ def main(argv):
         sys.exit(f"error: {' '.join(str(error).split())}")
     logging.set_verbosity(logging.INFO)
     kseg.load_tensorflow_quietly()
-    from kseg import distribution, dry_run, train
+    from kseg.distribution import strategy
+    from kseg.training import dry_run, train
 
     try:
         if _DRY_RUN.value:
@@ -44,11 +46,11 @@ def main(argv):
             return
         outcome = train.train_and_evaluate(settings, _WORKDIR.value)
     except (ValueError, OSError) as error:
-        again = isinstance(error, distribution.LostWorker)
-        termination.leave(f"error: {' '.join(str(error).split())}", termination.AGAIN if again else 1)
+        again = isinstance(error, strategy.LostWorker)
+        sigterm.leave(f"error: {' '.join(str(error).split())}", sigterm.AGAIN if again else 1)
     if outcome == train.PREEMPTED:
         print("stopped by SIGTERM; the state is saved, start the same command again", file=sys.stderr)
-        sys.exit(termination.AGAIN)
+        sys.exit(sigterm.AGAIN)
 
 
 def parse(argv):
@@ -61,5 +63,5 @@ def parse(argv):
 
 
 if __name__ == "__main__":
-    termination.leave_on_sigterm()
+    sigterm.leave_on_sigterm()
     app.run(main, flags_parser=parse)

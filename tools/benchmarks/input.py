@@ -24,7 +24,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFilter
 
 import tfrecords
-from kseg import augment, input_pipeline, reading
+from kseg.data import augment, decoding, input_pipeline
 from kseg import config as config_module
 
 _SIZE, _CROP = (1024, 2048), (512, 1024)
@@ -125,7 +125,7 @@ def _usual(manifest):
 def _steps(manifest) -> dict[str, float]:
     """Milliseconds of each step of one image: differences between pipelines that end after it."""
     config = _config()
-    read, image_format = reading.reader(manifest, "train"), manifest.image_format
+    read, image_format = decoding.reader(manifest, "train"), manifest.image_format
 
     def load(stop, number):
         out = [read(number % _FRAMES)]
@@ -135,11 +135,11 @@ def _steps(manifest) -> dict[str, float]:
         if stop == 1:
             return example
         numbers = tf.random.stateless_uniform([9], [0, number])
-        window = augment.draw_window(numbers, reading.image_size(example), _CROP, 0.5, 2.0)
-        labels = reading.decode_labels(example, "ignore_png")
+        window = augment.draw_window(numbers, decoding.image_size(example), _CROP, 0.5, 2.0)
+        labels = decoding.decode_labels(example, "ignore_png")
         if stop == 2:
             return labels, window
-        pixels = reading.decode_box(example, image_format, window[:2])
+        pixels = decoding.decode_box(example, image_format, window[:2])
         if stop == 3:
             return labels, pixels
         target = augment.crop_target(tf.slice(labels, *window[:2]), window, _CROP)

@@ -16,7 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 import tfrecords
-from kseg import histograms, metrics, tally
+from kseg import metrics
+from kseg.evaluation import pixel_counts
+from kseg.metrics import histograms
 
 _HEIGHT, _WIDTH, _CLASSES = 1024, 2048, 19
 _ROUNDS = 15
@@ -39,7 +41,7 @@ def run() -> dict[str, dict]:
     stock = keras.metrics.MeanIoU(_CLASSES, ignore_class=255)
     matrix = metrics.ConfusionMatrix(_CLASSES, from_logits=False)
     histogram = metrics.ScoreHistogram(_CLASSES)
-    counted = tally.Tally(tally.Layout.of(table), ["native", "forced", "calibrated"], "abcd", 1)
+    counted = pixel_counts.Tally(pixel_counts.Layout.of(table), ["native", "forced", "calibrated"], "abcd", 1)
     decisions = dict.fromkeys(counted.counts, prediction.numpy()[0].astype(np.uint8))
     bins = np.repeat(metrics.score_bins(scores).numpy().astype(np.uint16), 4, 0)
 

@@ -17,7 +17,10 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
-from kseg import config, cpp_session, export, folding, treatments, unet
+from kseg import config, treatments
+from kseg.export import export, folding
+from kseg.models import unet
+from kseg.serving import cpp_session
 from tfrecords import labels
 
 _HEIGHT, _WIDTH = 512, 1024
@@ -165,9 +168,9 @@ def _openvino(path, hint, images):
 
 
 def _replay(session, record):
-    from kseg import wire
+    from kseg.serving import messages
 
-    request = wire.PredictionLog.FromString(record).predict_log.request
+    request = messages.PredictionLog.FromString(record).predict_log.request
     inputs = {name: tensor.SerializeToString() for name, tensor in request.inputs.items()}
     session.run(request.model_spec.signature_name, **inputs)
 

@@ -26,7 +26,10 @@ import tensorflow as tf
 
 import tfrecords
 from kseg import config as config_module
-from kseg import dry_run, input_pipeline, losses, optimizers, remat, train, unet
+from kseg import losses, optimizers
+from kseg.data import input_pipeline
+from kseg.models import recompute, unet
+from kseg.training import dry_run, train
 
 _CROP, _BATCH, _CLASSES = (256, 512), 2, 19
 _STEPS, _ROUNDS = 8, 3
@@ -119,7 +122,7 @@ def _print_peak(kind):
     image, target = _batch(_BATCH)
     loss, optimizer = losses.MaskedSparseCategoricalCrossentropy(), optimizers.create(config.optimizer, 100)
     optimizer.build(model.trainable_variables)
-    forward = remat.by_blocks(model) if kind == "remat" else functools.partial(model, training=True)
+    forward = recompute.by_blocks(model) if kind == "remat" else functools.partial(model, training=True)
 
     @tf.function
     def step():

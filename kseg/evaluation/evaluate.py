@@ -1,0 +1,332 @@
+"""Model + split -> Report, at full image size: every pixel decided once, scored once, counted once.
+
+`evaluate` runs the network on the replicas of a tf.distribute strategy and counts on the host; `calibrate` chooses the
+abstention threshold on held-out images; `load_run` opens a finished training run, for evaluation, export and
+prediction alike. What is counted is in kseg/evaluation/pixel_counts.py, what is made of it in kseg/evaluation/report.py.
+"""
+
+import dataclasses
+import os
+
+import keras
+import ml_collections
+import numpy as np
+import tensorflow as tf
+import tqdm
+from PIL import Image
+
+import tfrecords
+from kseg import metrics, treatments
+from kseg.data import input_pipeline
+from kseg.distribution import replicas
+from kseg.evaluation import pixel_counts, report as scorecard
+from kseg.models import unet
+from kseg.runs import workdir
+
+Report = scorecard.Report
+
+
+def evaluate(
+    model,
+    treatment,
+    manifest,
+    config,
+    split,
+    indices=None,
+    threshold=None,
+    official_dir=None,
+    strategy=None,
+    progress=True,
+):
+    """Evaluates a model on a split.
+
+    Images keep their size: those of one size are batched, config.eval.batch_size over all replicas. Where a batch has
+    fewer images than there are replicas, or their number does not divide, its last image is repeated and the
+    repetitions are not counted, so no replica is ever without an image. With several workers, each takes
+    every n-th image and all get the whole report.
+
+    Args:
+      model: keras.Model, or any function, from images [N, H, W, 3] (0..255) to logits [N, H, W, outputs].
+      treatment: treatments.Treatment.
+      manifest: tfrecords.Manifest.
+      config: the run's ConfigDict; `data`, `eval` and `treatment.abstain` are read.
+      split: its name.
+      indices: positions in manifest.index(split); None = all.
+      threshold: of the calibrated decision, abstain where the primary score is greater; None = no such decision.
+      official_dir: folder for the decisions as PNGs of published ids (abstain = 0) at full size, one `<image id>.png`
+        per image; native or calibrated as config.treatment.abstain says. Made if missing.
+      strategy: tf.distribute strategy under which the model was built; None = the current one.
+      progress: whether to draw a progress bar.
+
+    Returns:
+      Report; None for a split without labels, which only `official_dir` makes sense for.
+
+    Raises:
+      ValueError: nothing to evaluate, a table that does not fit the treatment, NaN scores, a folder with other content.
+    """
+    table = manifest.split(split).table.select(config.data.seen_void_ids, config.data.unseen_void_ids)
+    if table.num_classes != treatment.num_classes:
+        raise ValueError(
+            f"split {split!r} of {manifest.records_dir} has {table.num_classes} classes, the model "
+            f"{treatment.num_classes}; evaluate on records with the classes it was trained on."
+        )
+    image_ids = manifest.index(split)[3]
+    indices = np.arange(len(image_ids)) if indices is None else np.asarray(indices)
+    image_ids = tuple(image_ids[i] for i in indices)
+    has_labels = manifest.split(split).has_labels
+    if not image_ids:
+        raise ValueError(f"split {split!r} of {manifest.records_dir}: no images to evaluate on.")
+    if not has_labels and not official_dir:
+        raise ValueError(f"split {split!r} of {manifest.records_dir} has no labels; only predictions can be written.")
+    write = _official_writer(official_dir, image_ids, table) if official_dir else None
+    shown = "calibrated" if threshold is not None and config.treatment.abstain == "calibrated" else "native"
+
+    spread = replicas.Replicas(strategy)
+    decisions = ["native", "forced"] + (["calibrated"] if threshold is not None else [])
+    counted = pixel_counts.Tally(pixel_counts.Layout.of(table), decisions, treatment.scores, len(image_ids))
+    predict = spread.compile(_predict_function(model, treatment, threshold, tuple(config.eval.input_size)))
+    mine = np.arange(spread.worker, len(image_ids), spread.workers)
+    examples = input_pipeline.eval_dataset(manifest, split, indices[mine]).as_numpy_iterator()
+    batch_size = spread.local * max(1, config.eval.batch_size // (spread.local * spread.workers))
+    with tqdm.tqdm(total=len(mine), unit="image", desc=split, disable=not progress or spread.worker > 0) as bar:
+        for batch in _batches(zip(mine, examples), batch_size):
+            results = spread.run(predict, [example["image"] for _, example in batch])
+            for place, (image, example) in enumerate(batch):
+                maps = {name: results[name][place] for name in decisions}
+                if write:
+                    write(image_ids[image], maps[shown])
+                if has_labels:
+                    _count(counted, image, image_ids[image], example["ids"], maps, results["bins"][place])
+            bar.update(len(batch))
+    if not has_labels:
+        return None
+    histograms = _over_workers(spread, counted)
+    return Report(split, treatment.name, treatment.primary, image_ids, threshold, counted, histograms)
+
+
+def calibrate(model, treatment, manifest, config, indices, strategy=None, progress=False):
+    """The threshold at which config.treatment.abstain_rate of the labelled pixels of held-out images are lost.
+
+    Args:
+      model, treatment, manifest, config, strategy, progress: as in `evaluate`.
+      indices: positions in the training split; `input_pipeline.split_calibration` gives them.
+
+    Returns:
+      The content of calibration.json: {"score": name, "threshold": float, "nominal": share asked for, "realised": share
+      lost, never above the nominal one and below it by less than a bin of the score's histogram, "images",
+      "labelled_pixels"}.
+    """
+    report = evaluate(
+        model, treatment, manifest, config, config.data.train_split, indices, strategy=strategy, progress=progress
+    )
+    return calibration(report, config)
+
+
+def calibration(report, config):
+    """The content of calibration.json, as `calibrate` gives it, from a Report on the held-out images."""
+    nominal = float(config.treatment.abstain_rate)
+    threshold, realised = report.threshold_for(nominal)
+    return {
+        "score": report.primary_score,
+        "threshold": threshold,
+        "nominal": nominal,
+        "realised": realised,
+        "images": len(report.image_ids),
+        "labelled_pixels": int(report.matrix("forced")[:-1].sum()),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished training run.
+
+    Attributes:
+      folder: the workdir.
+      config: its ConfigDict, keys it lacked at their defaults.
+      digest: of the records it was trained on.
+      table: its LabelTable.
+      treatment, model: what was trained.
+      calibration: content of calibration.json, or None.
+    """
+
+    folder: str
+    config: ml_collections.ConfigDict
+    digest: str
+    table: tfrecords.LabelTable
+    treatment: treatments.Treatment
+    model: keras.Model
+    calibration: dict | None
+
+
+def load_run(folder, checkpoint="model"):
+    """Opens a training run; inside a strategy's scope the model's variables are that strategy's.
+
+    Args:
+      folder: the workdir.
+      checkpoint: "model" (the final step) or "best".
+
+    Raises:
+      ValueError: the folder holds no run, the model is missing or unreadable, or its outputs do not fit the treatment.
+    """
+    config, stored = workdir.read_config(folder)
+    path = os.path.join(folder, f"{checkpoint}.keras")
+    try:
+        table = tfrecords.LabelTable.from_json(stored["dataset"]["table"])
+        digest = stored["dataset"]["digest"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder}/config.json does not describe the data set ({error}); train again.") from None
+    if not os.path.exists(path):
+        raise ValueError(f"{path} does not exist; let tools/train.py --workdir={folder} finish first.")
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} cannot be loaded ({reason}); it is damaged or not one of ours.") from None
+    treatment = treatments.get(config.treatment, table.num_classes, config.loss)
+    if model.output.shape[-1] != treatment.num_outputs:
+        raise ValueError(
+            f"{path} has {model.output.shape[-1]} outputs, treatment {treatment.name} of {table.num_classes} classes "
+            f"needs {treatment.num_outputs}; config.json and model are of different runs."
+        )
+    calibration_path = os.path.join(folder, "calibration.json")
+    calibration = workdir.read_json(calibration_path) if os.path.exists(calibration_path) else None
+    if calibration and calibration.get("score") != treatment.primary:
+        raise ValueError(
+            f"{calibration_path} is of score {calibration.get('score')!r}, the run's is {treatment.primary!r}; "
+            "train again."
+        )
+    return Run(folder, config, digest, table, treatment, model, calibration)
+
+
+def evaluate_run(folder, split, records_dir=None, official_dir=None, checkpoint="model", progress=True):
+    """Evaluates a finished training run, on all GPUs, and writes eval_<split>.json and .npz into its folder.
+
+    Args:
+      folder: the workdir.
+      split: its name.
+      records_dir: other records of the same classes; None = those of the run, which must be as they were.
+      official_dir, progress: as in `evaluate`.
+      checkpoint: "model" or "best".
+
+    Returns:
+      Report; None for a split without labels.
+
+    Raises:
+      ValueError, FileNotFoundError: run, records or split are not there or do not fit.
+    """
+    many = len(tf.config.list_physical_devices("GPU")) > 1
+    strategy = tf.distribute.MirroredStrategy() if many else tf.distribute.get_strategy()
+    with strategy.scope():
+        run = load_run(folder, checkpoint)
+    manifest = tfrecords.info(records_dir or run.config.data.records_dir)
+    if not records_dir and manifest.digest != run.digest:
+        raise ValueError(
+            f"{manifest.records_dir} has changed since {folder} was trained on it (dataset.json differs); name it with "
+            "--records_dir to evaluate on it all the same."
+        )
+    table = manifest.split(split).table.select(run.config.data.seen_void_ids, run.config.data.unseen_void_ids)
+    if table.class_names != run.table.class_names:
+        raise ValueError(
+            f"{manifest.records_dir} has the classes {', '.join(table.class_names)}; {folder} was trained on "
+            f"{', '.join(run.table.class_names)}."
+        )
+    if run.config.treatment.abstain == "calibrated" and not run.calibration:
+        raise ValueError(
+            f"config.treatment.abstain is calibrated, but {folder} has no calibration.json; train with "
+            "config.data.calibration_fraction > 0."
+        )
+    threshold = run.calibration["threshold"] if run.calibration else None
+    report = evaluate(
+        run.model, run.treatment, manifest, run.config, split,
+        threshold=threshold, official_dir=official_dir, strategy=strategy, progress=progress,
+    )  # fmt: skip
+    if report is not None:
+        report.notes.update(checkpoint=checkpoint, records=manifest.digest)
+        report.save(folder)
+    return report
+
+
+def logits(model, images, input_size=(0, 0)):
+    """float32 [N, H, W, outputs] at the images' own size, the network seeing them at `config.eval.input_size`.
+
+    Resized bilinearly, averaging over source pixels where a side shrinks to less than half (as training crops are);
+    (0, 0) = no resizing.
+    """
+    run = (lambda x: model(x, training=False)) if isinstance(model, keras.layers.Layer) else model
+    if tuple(input_size) == (0, 0):
+        return tf.cast(run(images), tf.float32)
+    full, images = tf.shape(images)[1:3], tf.cast(images, tf.float32)
+    small = tf.reduce_any(2 * tf.constant(input_size) < full)
+    images = tf.cond(
+        small,
+        lambda: tf.image.resize(images, input_size, antialias=True),
+        lambda: tf.image.resize(images, input_size),
+    )
+    return tf.image.resize(tf.cast(run(images), tf.float32), full)
+
+
+def _predict_function(model, treatment, threshold, input_size):
+    """f(images [n, H, W, 3]) -> {decision: uint8 [n, H, W], "bins": uint16 [n, scores, H, W]}."""
+
+    def replica(images):
+        z = logits(model, images, input_size)
+        maps = {"native": treatment.native(z), "forced": treatment.forced(z)}
+        if threshold is not None:
+            maps["calibrated"] = treatment.decide(z, tf.constant(threshold, tf.float32))
+        maps = {name: tf.cast(decision, tf.uint8) for name, decision in maps.items()}
+        bins = [tf.cast(metrics.score_bins(score(z)), tf.uint16) for score in treatment.scores.values()]
+        return maps | {"bins": tf.stack(bins, 1)}
+
+    return replica
+
+
+def _batches(examples, batch_size):
+    """Lists of (number, example) whose images have one size; few images wait at a time."""
+    waiting = {}
+    for number, example in examples:
+        same = waiting.setdefault(example["image"].shape, [])
+        same.append((number, example))
+        if len(same) == batch_size:
+            yield waiting.pop(example["image"].shape)
+        elif sum(map(len, waiting.values())) >= 2 * batch_size:
+            yield waiting.pop(max(waiting, key=lambda shape: len(waiting[shape])))
+    yield from waiting.values()
+
+
+def _count(counted, image, image_id, ids, maps, bins):
+    try:
+        counted.add(image, ids, maps, bins)
+    except ValueError as error:
+        raise ValueError(f"image {image_id}: {error}; the model has diverged or its weights are damaged.") from None
+
+
+def _over_workers(spread, counted):
+    """Sums the tally over workers, in place; returns its per-image histograms."""
+    if spread.workers > 1:
+        for counts in [*counted.counts.values(), *counted.histograms]:
+            counts[:] = spread.sum_over_workers(counts)
+    finished = []
+    for score in range(len(counted.scores)):
+        counts, starts = counted.image_histograms(score, scorecard.IMAGE_BINS)
+        if spread.workers > 1:
+            counts = spread.sum_over_workers(counts.astype(np.int64)).astype(np.uint32)
+        finished.append((counts, starts))
+    return tuple(finished)
+
+
+def _official_writer(folder, image_ids, table):
+    """f(image id, decision [H, W]): writes `<image id>.png`; the scorer wants exactly one such file per image."""
+    os.makedirs(folder, exist_ok=True)
+    ours = {f"{image_id}.png" for image_id in image_ids}
+    others = sorted(set(os.listdir(folder)) - ours)
+    if others:
+        raise ValueError(f"{folder} holds {len(others)} other files ({others[0]} ...); give an empty or a new folder.")
+    official = table.official_ids()
+
+    def write(image_id, decision):
+        path = os.path.join(folder, f"{image_id}.png")
+        temporary = os.path.join(folder, f".{image_id}.tmp")
+        Image.fromarray(official[decision]).save(temporary, format="PNG")
+        os.replace(temporary, path)
+
+    return write

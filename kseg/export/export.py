@@ -1,0 +1,298 @@
+"""A trained run -> a version folder that TF-Serving loads.
+
+The folder holds the SavedModel with the signatures of kseg/export/signatures.py, warm-up requests and metadata. It is written
+beside its place, checked through TensorFlow's C++ session against Keras, and only then renamed into place, so that a
+server that polls the folder never sees half of one. Batching, precision on other devices and the server's own
+configuration are not this module's business (see deploy/).
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import shutil
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kseg
+from kseg import errors
+from kseg.evaluation import evaluate
+from kseg.export import folding, guards, signatures, verify
+from kseg.models import layers
+from kseg.serving import client, messages
+
+METADATA = os.path.join("assets.extra", "kseg.json")
+WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
+
+_MEMORY_BUDGET = 2 * 2**30  # bytes of activations that the default of max_pixels allows one request
+
+
+def export(run, export_dir, version="1", precision="float32", abstain="", **options):
+    """Exports a run's model (its EMA weights, where it was trained with them).
+
+    Args:
+      run: a workdir, or what evaluate.load_run returned for one.
+      export_dir: folder of versions, TF-Serving's base_path.
+      version: number, or "next" for one more than the highest there.
+      precision: "float32" or "bfloat16".
+      abstain: operating point: "native" | "calibrated"; "" takes the run's config.treatment.abstain.
+      **options: further arguments of `export_model`.
+
+    Returns:
+      Path of the version folder.
+
+    Raises:
+      ValueError, OSError: in one line, when the run is not finished, the version exists, or the check fails.
+    """
+    if isinstance(run, (str, os.PathLike)):
+        run = evaluate.load_run(run)
+    calibration = dict(run.calibration) if run.calibration else None
+    abstain = abstain or run.config.treatment.abstain
+    if abstain not in ("native", "calibrated"):
+        raise ValueError(f"abstain={abstain!r}: expected native or calibrated.")
+    if abstain == "calibrated" and calibration is None:
+        raise ValueError(
+            "the run has no calibration.json (it was trained with data.calibration_fraction=0); "
+            "export with --abstain=native."
+        )
+    options.setdefault("warmup_sizes", [tuple(run.config.data.crop_size)])
+    options.setdefault("input_size", tuple(run.config.eval.input_size))
+    options.setdefault("origin", {"dataset_digest": run.digest, "config": json.loads(run.config.to_json())})
+    return export_model(
+        run.model,
+        run.treatment,
+        run.table,
+        export_dir,
+        threshold=calibration["threshold"] if abstain == "calibrated" else None,
+        calibration=calibration,
+        version=version,
+        precision=precision,
+        **options,
+    )
+
+
+def export_model(
+    model,
+    treatment,
+    table,
+    export_dir,
+    threshold=None,
+    calibration=None,
+    version="1",
+    precision="float32",
+    max_pixels=0,
+    warmup_sizes=((256, 512),),
+    input_size=(0, 0),
+    png_compression=-1,
+    origin=None,
+    report=lambda line: None,
+):
+    """Exports a model.
+
+    Args:
+      model: functional keras.Model from images 0..255 [N, H, W, 3] to logits [N, H, W, treatment.num_outputs].
+      treatment: treatments.Treatment; decides inside the graph.
+      table: tfrecords.labels.LabelTable of its classes.
+      export_dir: folder of versions.
+      threshold: of the treatment's primary score; None for its native decision.
+      calibration: dict to be shown by `about`, or None.
+      version: number or "next".
+      precision: "float32" or "bfloat16".
+      max_pixels: that a request may have, see guards.Limits; 0 = what 2 GiB of activations hold, at most 8.4 M.
+      warmup_sizes: (height, width) of requests that the server runs before it serves; () for none.
+      input_size: as config.eval.input_size.
+      png_compression: 0..9 or -1, zlib's level for the answered PNGs.
+      origin: JSON object that says where the model comes from; goes into the metadata file.
+      report: called with a line before each long step.
+
+    Returns:
+      Path of the version folder.
+    """
+    target = _version_folder(export_dir, version)
+    for variable in model.variables:
+        if not np.isfinite(np.asarray(variable, np.float32)).all():
+            raise ValueError(f"weight {variable.path} is not finite; this model cannot be served.")
+    report(f"folding {model.count_params():,} parameters, {precision}")
+    network = folding.fold(model, precision)
+
+    def logits(images):
+        return evaluate.logits(network, images, input_size)
+
+    bytes_per_pixel = folding.activation_bytes_per_pixel(
+        lambda images: signatures.answer(treatment, threshold, network(images, training=False))
+    )
+    limits = _limits(network, input_size, max_pixels, bytes_per_pixel)
+    about = {
+        **_about(table, treatment, threshold, calibration),
+        "precision": precision,
+        "input_size": list(input_size),
+        "parameters": int(network.count_params()),
+        "weights_sha256": _weights_digest(network),
+        "limits": dataclasses.asdict(limits),
+        "activation_bytes_per_pixel": round(bytes_per_pixel, 1),
+    }
+    about_json = json.dumps(about, allow_nan=False, separators=(",", ":"))
+    served = signatures.build(logits, treatment, threshold, limits, about_json, png_compression)
+
+    temporary = os.path.join(os.path.dirname(target), f".writing-{os.path.basename(target)}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        report(f"writing {len(served)} signatures")
+        requests = list(_warmup_requests(served, warmup_sizes, limits))
+        with errors.writing(temporary):
+            _write_saved_model(temporary, network, served)
+            os.makedirs(os.path.join(temporary, "assets.extra"))
+            with tf.io.TFRecordWriter(os.path.join(temporary, WARMUP)) as writer:
+                for request in requests:
+                    log = messages.PredictionLog()
+                    log.predict_log.request.CopyFrom(request)
+                    writer.write(log.SerializeToString())
+        report("checking them through TensorFlow's C++ session")
+        verify.check(temporary, logits, treatment, threshold, about_json, verify.TIES[precision], requests)
+        metadata = {**about, "origin": origin, "files": _digests(temporary)}
+        with open(os.path.join(temporary, METADATA), "w") as file:
+            json.dump(metadata, file, indent=1, allow_nan=False)
+            file.write("\n")
+        _sync(temporary)
+        if os.path.exists(target):
+            raise FileExistsError(f"{target} appeared while it was being written; export under another --version.")
+        os.rename(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _limits(network, input_size, max_pixels, bytes_per_pixel):
+    """guards.Limits; where `max_pixels` is 0, as many as the memory budget allows, and one image in any case."""
+    default = guards.Limits()
+    least = int(np.prod(input_size))
+    if not 0 <= max_pixels <= default.max_side**2 or 0 < max_pixels < least:
+        raise ValueError(
+            f"max_pixels={max_pixels}: expected {max(least, 1)} to {default.max_side**2}, or 0 for what "
+            f"{_MEMORY_BUDGET / 2**30:g} GiB of activations allow."
+        )
+    stride = max((layer.stride for layer in network.layers if isinstance(layer, layers.PadToStride)), default=1)
+    return dataclasses.replace(
+        default,
+        max_pixels=max_pixels or max(min(default.max_pixels, int(_MEMORY_BUDGET / bytes_per_pixel)), least),
+        # Every image is seen at one size, or at its own, padded.
+        **({"least_pixels": least} if least else {"stride": stride}),
+    )
+
+
+def _about(table, treatment, threshold, calibration):
+    """What a client needs to read the answers."""
+    k = treatment.num_classes
+    if table.num_classes != k:
+        raise ValueError(f"the label table {table.name} has {table.num_classes} classes, the model {k}.")
+    abstain_id = min((label.id for label in table.void_labels), default=255)
+    ids = [int(number) for number in table.official_ids(abstain=abstain_id)]
+    return {
+        "kseg": kseg.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "num_classes": k,
+        "abstain_index": k,  # in masks; class indices are 0..K-1
+        "official_ids": ids,  # of class 0..K-1, then of "abstain"
+        "classes": [
+            {"name": name, "color": [int(v) for v in color], "id": ids[i]}
+            for i, (name, color) in enumerate(zip(table.class_names, table.class_colors))
+        ],
+        "table": table.to_json(),
+        "treatment": treatment.name,
+        "operating_point": "native" if threshold is None else "calibrated",
+        "score_map": signatures.score_map(treatment, threshold).to_json(),
+        "calibration": calibration,
+    }
+
+
+def _weights_digest(network):
+    digest = hashlib.sha256()
+    for variable in network.variables:
+        digest.update(np.asarray(variable, np.float32).tobytes())
+    return digest.hexdigest()
+
+
+def _write_saved_model(folder, network, served):
+    # Tracking a Keras layer stores every weight twice; saving one without ExportArchive leaves variables that the C++
+    # loader cannot find. The variables' TensorFlow values as a collection give one copy that it finds.
+    archive = keras.export.ExportArchive()
+    archive.add_variable_collection("weights", [variable.value for variable in network.variables])
+    for name, (function, input_signature) in served.items():
+        archive.add_endpoint(name, function, input_signature=input_signature)
+    with _quiet():
+        archive.write_out(folder, verbose=False)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without TensorFlow's notes on renamed inputs and written files, which tell the user nothing to act on."""
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
+
+
+def _warmup_requests(served, sizes, limits):
+    """A PredictRequest for each signature at each size; encoded images as PNG and as JPEG."""
+    for height, width in sizes:
+        if height * width > limits.max_pixels or max(height, width) > limits.max_side:
+            raise ValueError(
+                f"warm-up size {height}x{width} is beyond max_pixels={limits.max_pixels} or "
+                f"max_side={limits.max_side}; export with a larger --max_pixels or other --warmup_sizes."
+            )
+    for name, (_, (spec, *_)) in served.items():
+        if name == client.ABOUT:
+            yield messages.predict_request(name, {spec.name: [b""]})
+            continue
+        for height, width in sizes:
+            image = verify.picture(height, width)
+            if name == client.TENSOR:
+                yield messages.predict_request(name, {spec.name: image[None]})
+            else:
+                yield messages.predict_request(name, {spec.name: [verify.encode(image, "PNG")]})
+                yield messages.predict_request(name, {spec.name: [verify.encode(image, "JPEG")]})
+
+
+def _version_folder(export_dir, version):
+    if os.path.exists(export_dir) and not os.path.isdir(export_dir):
+        raise NotADirectoryError(f"{export_dir} is no folder; give the folder that holds the versions.")
+    os.makedirs(export_dir, exist_ok=True)
+    present = [int(name) for name in os.listdir(export_dir) if name.isdecimal()]
+    if version == "next":
+        version = max(present, default=0) + 1
+    elif not str(version).isdecimal() or int(version) < 1:
+        raise ValueError(f"version={version}: expected a number from 1, or next.")
+    if int(version) in present:
+        raise FileExistsError(
+            f"{os.path.join(export_dir, str(version))} exists; export as --version=next (the highest there is "
+            f"{max(present)}) or remove it."
+        )
+    return os.path.join(export_dir, str(int(version)))
+
+
+def _digests(folder):
+    digests = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(root, name)
+            with open(path, "rb") as file:
+                digests[os.path.relpath(path, folder)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return dict(sorted(digests.items()))
+
+
+def _sync(folder):
+    """Forces the files to disk, so that the rename cannot come before them."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(root, name), "rb") as file:
+                os.fsync(file.fileno())

@@ -1,0 +1,262 @@
+"""The functional UNet, from scratch or on an encoder of keras.applications.
+
+A model takes images [N, H, W, 3] of values 0..255 (uint8 or float), of any size from 1x1, and returns float32 logits
+[N, H, W, num_outputs]. Scaling, padding to the network's stride and cropping back are layers of the model, so that
+training, evaluation and export cannot disagree about them. What the outputs mean is the treatment's business
+(kseg/treatments.py), not this module's.
+"""
+
+import contextlib
+import hashlib
+
+import keras
+
+from kseg.models import layers
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+# keras.applications constructors, their keyword arguments, and whether they scale 0..255 themselves.
+_ENCODERS = {
+    "resnet50": ("ResNet50", {}, False),
+    "efficientnetv2b0": ("EfficientNetV2B0", {"include_preprocessing": True}, True),
+    "efficientnetv2s": ("EfficientNetV2S", {"include_preprocessing": True}, True),
+    "convnext_tiny": ("ConvNeXtTiny", {"include_preprocessing": True}, True),
+}
+_DECODER_LEVELS = 5  # an encoder's deepest feature map has stride 32
+
+
+def build(model_config, num_outputs, precision="float32", seed=0, detached_outputs=0, pretrained=True):
+    """The model that `config.model` describes.
+
+    Every initializer is seeded by (seed, layer name), that of the head by (seed, number of the output): two models that
+    differ in their outputs alone start from the same trunk, and from the same weights of the outputs both have.
+
+    Args:
+      model_config: `config.model`; see kseg/config.py for each key.
+      num_outputs: channels of the logits.
+      precision: a name of PRECISIONS, the Keras dtype policy. Variables and logits are float32 under each.
+      seed: non-negative int.
+      detached_outputs: that many of the last outputs come from a head behind a stop_gradient, so that their loss
+        trains the head and never the trunk.
+      pretrained: False leaves `encoder_weights` alone, for a model whose weights come from elsewhere.
+
+    Returns:
+      keras.Model from "image" float [N, H, W, 3] to "logits" float32 [N, H, W, num_outputs].
+
+    Raises:
+      ValueError: on an unknown name or an impossible size, in one line.
+
+    Source: Ronneberger et al. 2015, "U-Net"; with padded convolutions, normalisation before the activation and, by
+    default, bilinear upsampling behind a 1x1 convolution in place of the transposed one.
+    """
+    _check(model_config, num_outputs, precision, detached_outputs)
+    with _dtype_policy(precision):
+        image = keras.Input((None, None, 3), name="image", dtype="float32")
+        if model_config.encoder == "none":
+            stride = 2**model_config.depth
+            x = keras.layers.Rescaling(1 / 127.5, -1.0, name="scale", dtype="float32")(image)
+            x = layers.PadToStride(stride, name="pad")(x)
+            skips = _encoder_from_scratch(x, model_config, seed)
+        else:
+            stride = 2**_DECODER_LEVELS
+            skips = _encoder_from_applications(
+                image, model_config, stride, model_config.encoder_weights if pretrained else "none"
+            )
+        x = _decoder(skips, model_config, seed)
+        if model_config.dropout > 0:
+            x = keras.layers.Dropout(model_config.dropout, seed=_seed(seed, "dropout"), name="dropout")(x)
+        attached = num_outputs - detached_outputs
+        logits = _head(x, range(attached), "head", seed)
+        if detached_outputs:
+            detached = _head(layers.StopGradient(name="detach")(x), range(attached, num_outputs), "detached_head", seed)
+            logits = keras.layers.Concatenate(name="heads", dtype="float32")([logits, detached])
+        if model_config.encoder != "none":
+            # The finest skip of an encoder is at half resolution (a quarter for ConvNeXt): the rest is interpolated.
+            logits = layers.ResizeLike(name="resize", dtype="float32")([logits, image])
+        else:
+            logits = layers.CropLike(name="crop", dtype="float32")([logits, image])
+        logits = keras.layers.Activation("linear", name="logits", dtype="float32")(logits)
+        return keras.Model(image, logits, name="unet")
+
+
+def load_matching_weights(model, path):
+    """Copies weights from another saved model, layer by layer name, where every shape fits.
+
+    Args:
+      model: keras.Model to change.
+      path: a `.keras` file.
+
+    Returns:
+      (names loaded, names left as they were), layers with weights only.
+
+    Raises:
+      ValueError: if the file cannot be read or nothing fits.
+    """
+    try:
+        source = keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        raise ValueError(f"{path} is not a readable .keras model ({_first_line(error)}).") from None
+    theirs = {layer.name: layer for layer in source.layers}
+    loaded, kept = [], []
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        other = theirs.get(layer.name)
+        if other is not None and [w.shape for w in other.weights] == [w.shape for w in layer.weights]:
+            layer.set_weights(other.get_weights())
+            loaded.append(layer.name)
+        else:
+            kept.append(layer.name)
+    if not loaded:
+        raise ValueError(f"no layer of {path} has the name and shapes of one of this model's; nothing was loaded.")
+    return loaded, kept
+
+
+def _encoder_from_scratch(x, config, seed):
+    """Feature maps from the finest to the coarsest, `depth` + 1 of them."""
+    skips = []
+    for level in range(config.depth + 1):
+        if level:
+            x = keras.layers.MaxPooling2D(name=f"down{level}_pool")(x)
+        x = _block(x, config.width * 2**level, f"down{level}", config, seed)
+        skips.append(x)
+    return skips
+
+
+def _encoder_from_applications(image, config, stride, weights):
+    name, arguments, scales_itself = _ENCODERS[config.encoder]
+    constructor = getattr(keras.applications, name)
+    # What ends each resolution, a layer or a sum by keras.ops, is read off a copy of known size; by position from the
+    # end, since not all have a name of their own.
+    probe = constructor(include_top=False, weights=None, input_shape=(256, 256, 3), **arguments)
+    last = {}
+    for i, operation in enumerate(probe.operations):
+        shape = operation.output.shape
+        if len(shape) == 4 and shape[1] and 256 % shape[1] == 0:
+            last[256 // shape[1]] = i - len(probe.operations)
+    x = layers.PadToStride(stride, name="pad")(image)
+    if not scales_itself:
+        x = layers.SubtractMeanBGR(name="scale", dtype="float32")(x)
+    weights = None if weights == "none" else weights
+    try:
+        encoder = constructor(include_top=False, weights=weights, input_tensor=x, **arguments)
+    except Exception as error:  # without a network Keras raises nothing more special
+        if weights is None:
+            raise
+        raise ValueError(
+            f"config.model.encoder_weights={weights}: {_first_line(error).rstrip('. ')}; give a path to the weights "
+            "file, or none."
+        ) from None
+    encoder = _with_our_normalization(encoder, image)
+    for layer in encoder.layers:
+        layer.trainable = not config.freeze_encoder
+    return [encoder.operations[last[s]].output for s in sorted(last) if 2 <= s <= stride]
+
+
+def _with_our_normalization(encoder, image):
+    """A copy in which every BatchNormalization of Keras is one of kseg.layers, with its momentum, epsilon and weights.
+
+    Keras' own would update its moving statistics in the second pass of recomputation and accumulation too.
+    """
+
+    def clone(operation):
+        kind = type(operation)
+        if kind is keras.layers.BatchNormalization:
+            kind = layers.GlobalBatchNormalization
+        return kind.from_config(operation.get_config())
+
+    inputs = keras.tree.map_structure(lambda _: image, encoder.input)  # for some a tensor, for others a list of one
+    copy = keras.models.clone_model(encoder, input_tensors=inputs, clone_function=clone)
+    copy.set_weights(encoder.get_weights())
+    return copy
+
+
+def _decoder(skips, config, seed):
+    x = skips[-1]
+    for level in reversed(range(len(skips) - 1)):
+        channels = config.width * 2**level if config.encoder == "none" else config.width * 2 ** min(level, 3)
+        x = _up(x, channels, f"up{level}", config, seed)
+        x = keras.layers.Concatenate(name=f"up{level}_concat")([x, skips[level]])
+        x = _block(x, channels, f"up{level}", config, seed)
+    return x
+
+
+def _up(x, channels, name, config, seed):
+    if config.upsample == "transpose":
+        return keras.layers.Conv2DTranspose(
+            channels,
+            2,
+            strides=2,
+            kernel_initializer=_he(seed, f"{name}_transpose"),
+            name=f"{name}_transpose",
+        )(x)
+    # The 1x1 convolution and the interpolation commute; in this order the convolution costs a quarter.
+    x = keras.layers.Conv2D(channels, 1, kernel_initializer=_he(seed, f"{name}_reduce"), name=f"{name}_reduce")(x)
+    return layers.Upsample2x(name=f"{name}_resize")(x)
+
+
+def _block(x, channels, name, config, seed):
+    for i in range(2):
+        x = keras.layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            use_bias=config.norm == "none",
+            kernel_initializer=_he(seed, f"{name}_conv{i}"),
+            name=f"{name}_conv{i}",
+        )(x)
+        if config.norm == "batch":
+            x = layers.GlobalBatchNormalization(name=f"{name}_norm{i}")(x)
+        elif config.norm == "group":
+            groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
+            x = keras.layers.GroupNormalization(groups, name=f"{name}_norm{i}")(x)
+        x = keras.layers.Activation(config.activation, name=f"{name}_act{i}")(x)
+    return x
+
+
+def _head(x, outputs, name, seed):
+    # A seed for each output: one draw over the whole kernel gives every output other weights once there is one more of
+    # them, and two treatments then differ by that lottery beside what they are compared for.
+    initializer = layers.EachOutputsOwnUniform([_seed(seed, f"head/{number}") for number in outputs])
+    return keras.layers.Conv2D(len(outputs), 1, kernel_initializer=initializer, dtype="float32", name=name)(x)
+
+
+def _he(seed, name):
+    return keras.initializers.HeNormal(seed=_seed(seed, name))
+
+
+def _seed(seed, name):
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "little") & 0x7FFFFFFF
+
+
+@contextlib.contextmanager
+def _dtype_policy(name):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _check(config, num_outputs, precision, detached_outputs):
+    allowed = {
+        "model.encoder": (config.encoder, ("none", *_ENCODERS)),
+        "model.norm": (config.norm, ("batch", "group", "none")),
+        "model.upsample": (config.upsample, ("bilinear", "transpose")),
+        "train.precision": (precision, PRECISIONS),
+    }
+    for key, (value, names) in allowed.items():
+        if value not in names:
+            raise ValueError(f"config.{key}={value!r}: expected one of {', '.join(names)}.")
+    if config.width < 1 or not 0 <= config.depth <= 8:
+        raise ValueError(
+            f"config.model.width={config.width}, config.model.depth={config.depth}: "
+            "expected a width of at least 1 and a depth of 0 to 8."
+        )
+    if not 0 <= detached_outputs < num_outputs:
+        raise ValueError(f"detached_outputs={detached_outputs}: expected 0 to num_outputs - 1 = {num_outputs - 1}.")

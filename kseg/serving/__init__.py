@@ -1,0 +1,4 @@
+"""Images in, masks out: from a server (client), or from an export on this machine (local).
+
+The client needs no TensorFlow. Start with client.Client; predict writes masks and overlays for folders of images.
+"""

@@ -1,0 +1,308 @@
+"""A client of a served kseg model, over gRPC or REST, and how an image becomes a request.
+
+Needs neither TensorFlow nor a local model. `Client` and predict.Local answer the same calls with the same bytes. What
+the answers mean (classes, ids, colours, threshold) the model itself says: `about`.
+"""
+
+import base64
+import dataclasses
+import io
+import json
+import os
+import re
+import time
+import urllib.parse
+
+import PIL.Image
+import PIL.ImageOps
+
+from kseg.serving import messages
+
+SERVING_DEFAULT = "serving_default"
+DETAIL = "detail"
+TENSOR = "tensor"
+ABOUT = "about"
+
+DEADLINE_SECONDS = 60.0
+_MAX_MESSAGE_BYTES = 2**31 - 1  # gRPC's own default, 4 MiB, is less than two uint8 masks of 1024x2048
+_FIRST_PAUSE_SECONDS = 0.2  # before the first retry; doubles each time
+_HTTP_CODES = {
+    400: "INVALID_ARGUMENT",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+class ServingError(OSError):
+    """The server, or the way to it, refused a request. `code` is gRPC's name of the status."""
+
+    def __init__(self, address, code, message):
+        super().__init__(f"{address}: {code}: {sentence(message)}")
+        self.code = code
+        self.message = message
+
+
+@dataclasses.dataclass(frozen=True)
+class Detail:
+    """PNG bytes, uint8, one channel: class index or K = abstain; best class; void score, 128 = the threshold."""
+
+    mask_png: bytes
+    class_png: bytes
+    void_score_png: bytes
+
+
+class Client:
+    """A model on a server.
+
+    Args:
+      address: "grpc://HOST:8500" or "http://HOST:8501" (grpcs and https for TLS, which a proxy provides).
+      model: its name on the server.
+      version: number; 0 = the highest that is served.
+      label: "stable" or "canary" instead of a version.
+      deadline_seconds: for one call, retries included.
+      report: called with a line before a call is tried a second time.
+
+    Calls are safe from several threads.
+
+    Raises:
+      ValueError: on another address.
+    """
+
+    def __init__(
+        self, address, model="kseg", version=0, label="", deadline_seconds=DEADLINE_SECONDS, report=lambda line: None
+    ):
+        try:
+            parts = urllib.parse.urlsplit(address)
+            known = parts.scheme in _TRANSPORTS and parts.hostname and parts.port != 0  # asking checks the port
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError(f"server {address!r}: expected grpc://HOST:8500 or http://HOST:8501.")
+        if version and label:
+            raise ValueError("give a version or a label, not both.")
+        self.address = address
+        self._spec = {"model": model, "version": version, "label": label}
+        self._deadline_seconds = deadline_seconds
+        self._report = report
+        self._transport = _TRANSPORTS[parts.scheme](parts)
+
+    def masks(self, images):
+        """PNG bytes of the mask of each encoded image, class index or K = abstain.
+
+        Args:
+          images: list of bytes, each a PNG or JPEG, of any mix of sizes.
+        """
+        return self.predict(SERVING_DEFAULT, {"image_bytes": list(images)})["mask_png_bytes"]
+
+    def detail(self, images):
+        """A Detail for each encoded image."""
+        answer = self.predict(DETAIL, {"image_bytes": list(images)})
+        names = ("mask_png_bytes", "class_png_bytes", "void_score_png_bytes")
+        return [Detail(*parts) for parts in zip(*(answer[name] for name in names))]
+
+    def about(self):
+        """What the model says about itself: classes, ids, colours, threshold, limits (see deploy/README.md)."""
+        return json.loads(self.predict(ABOUT, {"query": [b""]})["about_json"][0])
+
+    def predict(self, signature, inputs):
+        """Any signature: {input: list of bytes or uint8 array} -> {output: list of bytes or array}.
+
+        Raises:
+          ServingError: with the server's status.
+        """
+        return self._with_retries(lambda seconds: self._transport.predict(signature, inputs, self._spec, seconds))
+
+    def ready(self):
+        """Whether the server has the model loaded; False also where there is no server."""
+        try:
+            return self._with_retries(lambda seconds: self._transport.ready(self._spec, seconds), retry=False)
+        except ServingError:
+            return False
+
+    def close(self):
+        self._transport.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def _with_retries(self, call, retry=True):
+        """Repeats a call while the server is UNAVAILABLE and the deadline has not passed."""
+        end = time.monotonic() + self._deadline_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return call(max(end - time.monotonic(), 0.001))
+            except _StatusError as error:
+                if not retry or error.code != "UNAVAILABLE" or time.monotonic() + pause >= end:
+                    raise ServingError(self.address, error.code, error.message) from None
+            if pause == _FIRST_PAUSE_SECONDS:
+                self._report(f"{self.address} is not available; trying for {self._deadline_seconds:g} s")
+            time.sleep(pause)
+            pause *= 2
+
+
+def read_image(path):
+    """A file as request bytes.
+
+    PNG and JPEG go as they are. A picture with an EXIF orientation is turned upright first, since TensorFlow's decoder
+    ignores orientation, and other formats are converted; both losslessly, as PNG.
+
+    Raises:
+      ValueError: if Pillow cannot read the file.
+    """
+    with open(path, "rb") as file:
+        contents = file.read()
+    return as_request_bytes(contents, path)
+
+
+def as_request_bytes(contents, name="image"):
+    """As `read_image`, from the bytes of a file; `name` is for the error message."""
+    try:
+        with PIL.Image.open(io.BytesIO(contents)) as image:
+            # Asking a PNG without an EXIF chunk for its EXIF would decode it whole.
+            has_exif = image.format != "PNG" or "exif" in image.info
+            upright = not has_exif or image.getexif().get(0x0112, 1) in (0, 1)  # orientation: 1 is upright, 0 undefined
+            if image.format in ("PNG", "JPEG") and upright:
+                return contents
+            buffer = io.BytesIO()
+            PIL.ImageOps.exif_transpose(image).convert("RGB").save(buffer, "PNG", compress_level=1)
+            return buffer.getvalue()
+    except PIL.UnidentifiedImageError:  # its text is the address of the bytes
+        raise ValueError(f"{name} is not a readable image (its format is not known).") from None
+    except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file, such as struct.error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{name} is not a readable image ({reason}).") from None
+
+
+def sentence(message):
+    """The line a person needs from TensorFlow's text: kseg's own sentence where there is one, else the first line."""
+    ours = re.search(r"kseg: ([^\n]*?)\](?:\n|\s*$|\s*\[)", message + "\n")
+    return ours[1] if ours else (message.strip() or "no message").splitlines()[0]
+
+
+class _StatusError(Exception):
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class _Grpc:
+    def __init__(self, parts):
+        import grpc
+
+        options = [
+            ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+        ]
+        if parts.scheme == "grpcs":
+            self._channel = grpc.secure_channel(parts.netloc, grpc.ssl_channel_credentials(), options)
+        else:
+            self._channel = grpc.insecure_channel(parts.netloc, options)
+        self._error = grpc.RpcError
+        self._predict = self._method(messages.PREDICT, messages.PredictRequest, messages.PredictResponse)
+        self._status = self._method(
+            messages.GET_MODEL_STATUS, messages.GetModelStatusRequest, messages.GetModelStatusResponse
+        )
+
+    def predict(self, signature, inputs, spec, seconds):
+        response = self._call(self._predict, messages.predict_request(signature, inputs, **spec), seconds)
+        return {name: messages.from_tensor(tensor) for name, tensor in response.outputs.items()}
+
+    def ready(self, spec, seconds):
+        request = messages.GetModelStatusRequest(model_spec=messages.predict_request("", {}, **spec).model_spec)
+        request.model_spec.signature_name = ""
+        response = self._call(self._status, request, seconds)
+        return any(status.state == messages.AVAILABLE for status in response.model_version_status)
+
+    def close(self):
+        self._channel.close()
+
+    def _method(self, path, request_class, response_class):
+        return self._channel.unary_unary(
+            path, request_serializer=request_class.SerializeToString, response_deserializer=response_class.FromString
+        )
+
+    def _call(self, method, request, seconds):
+        try:
+            return method(request, timeout=seconds)
+        except self._error as error:
+            raise _StatusError(error.code().name, error.details() or "") from None
+
+
+class _Rest:
+    def __init__(self, parts):
+        import requests
+
+        self._requests = requests
+        self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/v1/models/"
+
+    def predict(self, signature, inputs, spec, seconds):
+        (name, value), *others = inputs.items()
+        if others:
+            raise ValueError("kseg's signatures have one input each.")
+        strings = isinstance(value, (list, tuple))
+        rows = [{"b64": base64.b64encode(item).decode()} for item in value] if strings else value.tolist()
+        body = {"signature_name": signature, "instances": [{name: row} for row in rows]}
+        answer = self._request("POST", f"{self._url(spec)}:predict", "predictions", seconds, json=body)
+        return {name: [_from_json(row) for row in rows] for name, rows in _columns(answer, signature).items()}
+
+    def ready(self, spec, seconds):
+        answer = self._request("GET", self._url(spec), "model_version_status", seconds)
+        return any(status["state"] == "AVAILABLE" for status in answer)
+
+    def close(self):
+        pass
+
+    def _url(self, spec):
+        path = self._base + urllib.parse.quote(spec["model"], safe="")
+        if spec["version"]:
+            return f"{path}/versions/{spec['version']}"
+        return f"{path}/labels/{spec['label']}" if spec["label"] else path
+
+    def _request(self, method, url, key, seconds, **arguments):
+        """What the answer, a JSON object, has under `key`: a list."""
+        try:
+            response = self._requests.request(method, url, timeout=seconds, **arguments)
+        except self._requests.Timeout:
+            raise _StatusError("DEADLINE_EXCEEDED", f"no answer within {seconds:.3g} s") from None
+        except self._requests.RequestException as error:
+            raise _StatusError("UNAVAILABLE", f"cannot reach the server ({type(error).__name__})") from None
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = {"error": response.text[:200]}
+        if response.status_code != 200:
+            message = answer.get("error", "") if isinstance(answer, dict) else ""
+            raise _StatusError(_HTTP_CODES.get(response.status_code, "UNKNOWN"), str(message))
+        if not isinstance(answer, dict) or not isinstance(answer.get(key), list):
+            raise _StatusError("UNKNOWN", "this is not TF-Serving's REST interface; is the port the right one?")
+        return answer[key]
+
+
+_TRANSPORTS = {"grpc": _Grpc, "grpcs": _Grpc, "http": _Rest, "https": _Rest}
+_ONLY_OUTPUT = {SERVING_DEFAULT: "mask_png_bytes", ABOUT: "about_json"}  # REST drops the name of a single output
+
+
+def _columns(rows, signature):
+    if rows and isinstance(rows[0], dict) and set(rows[0]) != {"b64"}:
+        return {name: [row[name] for row in rows] for name in rows[0]}
+    return {_ONLY_OUTPUT.get(signature, "output"): rows}
+
+
+def _from_json(value):
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"])
+    return value.encode() if isinstance(value, str) else value
+
+
+def is_image_name(name):
+    """Whether a file in a folder counts as a picture, by its name."""
+    return os.path.splitext(name)[1].lower() in (".png", ".jpg", ".jpeg")

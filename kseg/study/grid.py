@@ -1,0 +1,189 @@
+"""Which runs a study has: its configuration in, runs in order out. Carries nothing out; loads no TensorFlow.
+
+A study configuration (configs/study_*.py) is an ml_collections.ConfigDict:
+  name, title
+  base              a whole configuration (kseg/config.py); every run starts from it
+  arms              {name: {section: {key: value}}}: what differs from the base; the seed is the grid's
+  grid              [(stage, arms, seeds)], in the order in which they run; in a stage seed by seed
+  contrasts         [(name, arm, reference, measure, primary)]; see kseg/study/contrasts.py
+  primary_seeds     optional: the seeds that primary contrasts use, whatever is run later; else all
+  test_split        what runs are evaluated on; "" = the images held out of training
+  sequence_pattern  regular expression; of an image id, its first group is the sequence
+  block_frames, draws, margin    of the statistics
+  headline          arms that figures compare
+  folds             {arm: (group that is void in training, group that is unseen)}
+  by_width          names of contrasts that differ in width alone
+  choices           [(name, default, [(value, arms)], criterion, guard)]; see kseg/study/summary.py
+  publish_pictures  whether the data's pictures may be shown
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import re
+
+import ml_collections
+
+from kseg.study import results
+
+# Keys that say where and how a run is carried out, not what it computes; they are no part of its name.
+_CARRIED_OUT = (
+    "data.records_dir",
+    "data.num_parallel_calls",
+    "data.cache",
+    "log.pictures",
+    "train.checkpoint_every_steps",
+    "train.keep_checkpoints",
+)
+_KEYS = ("name", "title", "base", "arms", "grid", "contrasts", "test_split", "sequence_pattern", "block_frames")
+_KEYS += ("draws", "margin", "headline", "folds", "by_width", "choices", "publish_pictures")
+_ENTRIES = {
+    "grid": ("stage", "arms", "seeds"),
+    "contrasts": ("name", "arm", "reference", "measure", "primary"),
+    "choices": ("name", "default", "candidates", "criterion", "guard"),
+}
+_ARM = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run: `config` is complete; `id` reads arm-sSEED-HASH, the hash being of the configuration."""
+
+    id: str
+    stage: str
+    arm: str
+    seed: int
+    config: ml_collections.ConfigDict
+
+
+def expand(study) -> list[Run]:
+    """All runs of a study configuration, in order: stage by stage, in a stage seed by seed, then as listed.
+
+    Checks the whole configuration, what is only used in the end too: that would come hours late.
+
+    Raises:
+      ValueError: on what is no study, an unknown arm, key or measure, a run listed twice, or a number out of its range.
+    """
+    _check_form(study)
+    stages = list(dict.fromkeys(stage for stage, _, _ in study.grid))
+    listed = []
+    for stage, arms, seeds in study.grid:
+        for place, arm in enumerate(arms):
+            if not _ARM.fullmatch(arm):
+                raise ValueError(f"study {study.name}: arm {arm!r}: expected letters, digits, _ and - alone.")
+            if arm not in study.arms:
+                raise ValueError(
+                    f"study {study.name}: the grid lists arm {arm!r}, expected one of {', '.join(study.arms)}."
+                )
+            listed += [((stages.index(stage), seed, len(listed), place), stage, arm, seed) for seed in seeds]
+    runs, names = [], set()
+    # Sorting is stable: in a stage and seed, the order is that of the grid.
+    for _, stage, arm, seed in sorted(listed, key=lambda entry: entry[0][:2]):
+        if (arm, seed) in names:
+            raise ValueError(f"study {study.name}: {arm} with seed {seed} is in the grid twice; list it once.")
+        names.add((arm, seed))
+        config = _configure(study, arm, seed)
+        runs.append(Run(f"{arm}-s{seed}-{results.fingerprint(settings(config))[:8]}", stage, arm, seed, config))
+    _check_names(study, {run.arm for run in runs})
+    _check_numbers(study)
+    return runs
+
+
+def settings(config) -> dict:
+    """What a run computes: its configuration as plain JSON values, less the keys that say how it is carried out."""
+    values = json.loads(config.to_json())
+    for key in _CARRIED_OUT:
+        section, name = key.split(".")
+        values.get(section, {}).pop(name, None)
+    return values
+
+
+def share(runs, only: str) -> list[Run]:
+    """Share k of n of the runs, for job arrays: "k/n", k from 0; every n-th run from k on. "" is all of them."""
+    if not only:
+        return list(runs)
+    match = re.fullmatch(r"(\d+)/(\d+)", only)
+    k, n = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not match or not 0 <= k < n:
+        raise ValueError(f"--only={only}: expected k/n with 0 <= k < n, such as 0/4 to 3/4.")
+    return list(runs)[k::n]
+
+
+def _configure(study, arm, seed):
+    config = study.base.copy_and_resolve_references()
+    with config.unlocked() if config.is_locked else contextlib.nullcontext():
+        for section, values in study.arms[arm].items():
+            for key, value in values.items():
+                if section not in config or key not in config[section]:
+                    raise ValueError(f"study {study.name}, arm {arm}: there is no key {section}.{key}.")
+                try:
+                    config[section][key] = value
+                except TypeError as error:
+                    raise ValueError(f"study {study.name}, arm {arm}: {section}.{key}: {error}") from error
+        config.train.seed = seed
+    return config
+
+
+def _check_form(study):
+    lacking = [key for key in _KEYS if key not in study]
+    if lacking:
+        raise ValueError(
+            f"--config is not of a study, it lacks {len(lacking)} keys ({', '.join(lacking[:5])}); kseg/study/grid.py lists "
+            "them, configs/study_smoke.py is an example."
+        )
+    for key, parts in _ENTRIES.items():
+        for entry in study[key]:
+            if not isinstance(entry, (tuple, list)) or len(entry) != len(parts):
+                raise ValueError(f"study {study.name}: {key}: expected ({', '.join(parts)}), got {entry!r}.")
+
+
+def _check_names(study, listed):
+    """Refuses arms without a run, measures that there are not, and what else would be looked up in vain."""
+    from kseg.study import summary  # SciPy takes its time, and the runs' own processes do without
+
+    def check_arms(what, arms):
+        for arm in arms:
+            if arm not in listed:
+                raise ValueError(f"study {study.name}: {what} speaks of arm {arm!r}, which has no run.")
+
+    for name, arm, reference, measure, _ in study.contrasts:
+        sides = [(side,) if isinstance(side, str) else tuple(side) for side in (arm, reference)]
+        check_arms(f"contrast {name!r}", sides[0] + sides[1])
+        if len(sides[0]) != len(sides[1]):
+            raise ValueError(f"study {study.name}: contrast {name!r} pairs {len(sides[0])} arms with {len(sides[1])}.")
+        if not summary.is_contrasted(measure):
+            raise ValueError(
+                f"study {study.name}: contrast {name!r} is of {measure!r}, expected forced_miou, native_miou, "
+                "calibrated_miou or auroc_KIND_off_edge, KIND being scene, dropped, geometry or unseen."
+            )
+    for name, default, candidates, criterion, guard in study.choices:
+        check_arms(f"choice {name!r}", [arm for _, arms in candidates for arm in arms])
+        if default not in [value for value, _ in candidates]:
+            raise ValueError(f"study {study.name}: choice {name!r}: its default {default!r} is no candidate.")
+        for measure in (criterion, guard) if guard else (criterion,):
+            if not summary.is_measure(measure):
+                raise ValueError(f"study {study.name}: choice {name!r}: there is no measure {measure!r}.")
+    check_arms("headline", study.headline)
+    check_arms("folds", study.folds)
+    for arm, groups in study.folds.items():
+        if isinstance(groups, str) or len(groups) != 2:
+            raise ValueError(f"study {study.name}: folds: expected two groups of {arm}, got {groups!r}.")
+    known = [entry[0] for entry in study.contrasts]
+    for name in study.by_width:
+        if name not in known:
+            raise ValueError(f"study {study.name}: by_width names {name!r}, which is no contrast.")
+
+
+def _check_numbers(study):
+    try:
+        re.compile(study.sequence_pattern)
+    except re.error as error:
+        raise ValueError(
+            f"study {study.name}: sequence_pattern={study.sequence_pattern!r}: expected a regular expression ({error})."
+        ) from error
+    for key, lowest in (("block_frames", 1), ("draws", 2)):
+        if study[key] < lowest:
+            raise ValueError(f"study {study.name}: {key}={study[key]}: expected at least {lowest}.")
+    if not 0 < study.margin < math.inf:
+        raise ValueError(f"study {study.name}: margin={study.margin}: expected a share above 0, such as 0.01.")

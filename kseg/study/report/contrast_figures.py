@@ -1,0 +1,122 @@
+"""The figures of a study's contrasts: f(study, narrow) -> matplotlib Figure, or None where nothing was measured.
+
+Each contrast is in one of them: capacity and rejection for the plain ones, attribution for what takes answer 3 apart,
+left_out for void that training did or did not show. Picks the rows; kseg/study/report/charts.py draws them.
+"""
+
+import re
+
+from matplotlib.figure import Figure
+
+from kseg.study.report import charts
+
+SCENE, SEEN, UNSEEN = "auroc_scene_off_edge", "auroc_dropped_off_edge", "auroc_unseen_off_edge"
+
+
+def capacity(study, narrow=False):
+    """Contrasts in forced mIoU."""
+    return _figure(study, narrow, [("", "forced mIoU", _plain(study, "forced_miou"))])
+
+
+def rejection(study, narrow=False):
+    """Contrasts in AUROC of scene void, off-edge."""
+    return _figure(study, narrow, [("", "AUROC", _plain(study, SCENE))])
+
+
+def attribution(study, narrow=False):
+    """What of answer 3 does what: the arms that are like it but for one thing, in both measures."""
+    entries = [entry for entry in _measured(study) if _attributes(study, entry)]
+    panels = [("forced mIoU", "forced_miou"), ("AUROC, scene void", SCENE)]
+    return _figure(study, narrow, [(title, title.split(",")[0], _of(entries, measure)) for title, measure in panels])
+
+
+def left_out(study, narrow=False):
+    """Contrasts in AUROC of void that training did and did not show."""
+    panels = [("Seen as void in training", SEEN), ("Unseen", UNSEEN)]
+    return _figure(study, narrow, [(title, "AUROC", _of(_measured(study), measure)) for title, measure in panels])
+
+
+def row(study, entry, name=None) -> charts.Row:
+    """A contrast of study.json, in points."""
+    low, high, *judged = (
+        None if entry.get(key) is None else 100 * entry[key] for key in ("low", "high", "holm_low", "holm_high")
+    )
+    judged = tuple(judged) if entry["primary"] and None not in judged else None
+    return charts.Row(name or _name(entry), 100 * entry["estimate"], low, high, judged, entry["primary"])
+
+
+def seeds(count: int) -> str:
+    """In words."""
+    return f"{count} seed{'' if count == 1 else 's'}"
+
+
+def _measured(study):
+    return [entry for entry in study["contrasts"] if entry.get("estimate") is not None]
+
+
+def _of(entries, measure):
+    return [entry for entry in entries if entry["measure"] == measure]
+
+
+def _plain(study, measure):
+    return [entry for entry in _of(_measured(study), measure) if not _attributes(study, entry)]
+
+
+def _attributes(study, entry):
+    """Whether a contrast is one of attribution: by its own name or by the stage of its arm."""
+    return "attribution" in (entry["name"], study["arms"].get(entry["arm"], {}).get("stage"))
+
+
+def _figure(study, narrow, panels):
+    """A forest per panel (title, unit, contrasts) that has any, over the same rows where there are two."""
+    panels = [panel for panel in panels if panel[2]]
+    if not panels:
+        return None
+    pairs = {_pair(entry): entry for *_, entries in panels for entry in entries}
+    names = {pair: charts.wrapped(_name(entry), narrow) for pair, entry in pairs.items()}
+    margin = 100 * study["margin"]
+    every = [row(study, entry) for *_, entries in panels for entry in entries]
+    marks = _marks(every) if narrow else ["; ".join(_marks(every))]
+    notes = "\n".join(filter(None, [charts.intervals_note(margin), *marks]))
+    height = charts.rows_inches(names.values(), narrow) + 0.75 + charts.LINE_INCHES * notes.count("\n")
+    if narrow:
+        figure = Figure(figsize=(charts.NARROW_INCHES, height * len(panels)), layout="constrained")
+        axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    else:
+        figure = Figure(figsize=(8.2 if len(panels) == 1 else 10.8, height), layout="constrained")
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for place, (axis, (title, unit, entries)) in enumerate(zip(axes, panels)):
+        found = {_pair(entry): entry for entry in entries}
+        rows = [
+            row(study, found[pair], name) if pair in found else charts.Row(name, None) for pair, name in names.items()
+        ]
+        charts.forest(axis, rows, margin, narrow, names=narrow or place == 0)
+        axis.set_title(title)
+        axis.set_xlabel(f"points of {unit}, arm − reference\n{notes if narrow or place == 0 else ''}".rstrip())
+    return figure
+
+
+def _marks(rows):
+    """What the marks in use mean."""
+    said = []
+    said += ["diamond: primary (thin line: Holm's level)"] if any(row.primary for row in rows) else []
+    said += (
+        ["hollow: one seed, no interval"] if any(row.estimate is not None and row.low is None for row in rows) else []
+    )
+    return said
+
+
+def _pair(entry):
+    # The same two arms may be compared over the planned seeds, and over every seed.
+    return entry["arm"], entry["reference"], tuple(entry["seeds"])
+
+
+def _name(entry):
+    """Arm − reference (seeds); what both are means of is said once."""
+    sides, common = [entry["arm"], entry["reference"]], ""
+    folds = [re.fullmatch(r"(.*) \((mean of \d+)\)", side) for side in sides]
+    if all(folds) and folds[0][2] == folds[1][2]:
+        sides, common = [match[1] for match in folds], f"{folds[0][2]} folds, "
+    # Lines break at the minus and before the brackets alone.
+    counted = f"({common}{seeds(len(entry['seeds']))})".replace(" ", "\u00a0")
+    return f"{sides[0]} −\u00a0{sides[1]} {counted}"

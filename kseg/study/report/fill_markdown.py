@@ -1,0 +1,189 @@
+"""Fills the numbers of docs/answer.md from study.json files, so that page and measurements cannot disagree.
+
+A number on the page stands between two comments that Markdown does not show:
+
+    <!--camvid/contrasts/capacity/estimate signed-->+0.4<!--/-->
+
+First the study (docs/study/<name>/study.json beside the page), then keys into it; an entry of a list is named by its
+"key". Then how it is written. What a study does not have (yet) is written "not yet measured"; so is all of a study
+that has not been made, but where the page has a number, its study must be there. Does not measure.
+"""
+
+import functools
+import json
+import os
+import re
+import statistics
+
+import numpy as np
+
+from kseg.study import results
+
+NOT_YET = "not yet measured"
+_SPOT = re.compile(r"(<!--([a-z0-9_]+)/([^>]*?) (\w+)-->)(.*?)(<!--/-->)", re.DOTALL)
+
+
+def fill_page(path: str, check: bool = False, say=print) -> None:
+    """Fills a page in place.
+
+    Raises:
+      FileNotFoundError: where there is no such page.
+      ValueError: with `check`, where the page does not say what the files say; else as `fill`. The page is as it was.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path}: no such page; expected a Markdown file like docs/answer.md.")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    filled = fill(text, os.path.join(os.path.dirname(path), "study"))
+    if filled == text:
+        say(f"{path}: agrees with the studies")
+        return
+    if check:
+        stale = [
+            f"{ours[2]}/{ours[3]}"
+            for ours, now in zip(_SPOT.finditer(text), _SPOT.finditer(filled))
+            if ours[5] != now[5]
+        ]
+        raise ValueError(
+            f"{path} does not agree with the studies at {', '.join(stale[:3])} ({len(stale)} in all); run "
+            f"python tools/study.py --answer={path}"
+        )
+    results.write_text(path, filled)
+    say(f"{path}: filled")
+
+
+def fill(text: str, studies_dir: str) -> str:
+    """The page's text with every number as the studies in `studies_dir` have it.
+
+    Raises:
+      ValueError: at a study that is damaged, or missing though the page has numbers of it; at a spot that says no known
+        way of writing, or one that does not suit its value.
+    """
+    studies = {}
+    for name in dict.fromkeys(match[2] for match in _SPOT.finditer(text)):
+        file = os.path.join(studies_dir, name, "study.json")
+        studies[name] = _load(file)
+        written = sum(match[5].strip() != NOT_YET for match in _SPOT.finditer(text) if match[2] == name)
+        if studies[name] is None and written:
+            raise ValueError(
+                f"{file} is missing, and {written} places of the page hold what it said; put it there, or write "
+                f"{NOT_YET!r} at each of them."
+            )
+
+    def spot(match):
+        opening, name, path, form, closing = match[1], match[2], match[3], match[4], match[6]
+        if form not in _FORMS:
+            raise ValueError(f"<!--{name}/{path} {form}-->: expected one of {', '.join(_FORMS)} at the end.")
+        value = look_up(studies[name], path)
+        # A table is rows of its own; its note must not be mistaken for one.
+        line = "\n" if form == "table" else ""
+        try:
+            shown = f"{line}{NOT_YET}{line}" if value is None else _FORMS[form](value)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise ValueError(f"<!--{name}/{path} {form}-->: the value there cannot be written as {form}.") from error
+        return f"{opening}{shown}{closing}"
+
+    return _SPOT.sub(spot, text)
+
+
+def look_up(study, path: str):
+    """The value at "arms/ignore-w8/measures/forced_miou/mean"; None where there is none."""
+    value = study
+    for key in path.split("/"):
+        if isinstance(value, list):
+            value = next((entry for entry in value if isinstance(entry, dict) and entry.get("key") == key), None)
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _load(path):
+    """A study.json's content; None where there is no such file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            study = json.load(file)
+    except FileNotFoundError:
+        return None
+    except (ValueError, IsADirectoryError):
+        study = None
+    if not isinstance(study, dict):
+        raise ValueError(f"{path}: expected a study's JSON object; render it again (tools/study.py --report_only).")
+    return study
+
+
+def _signed(value):
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _percent(value):
+    return f"{100 * value:.1f}"
+
+
+def _mean_sd(measure):
+    spread = "" if measure["sd"] is None else f" ± {100 * measure['sd']:.1f}"
+    return f"{100 * measure['mean']:.1f}{spread}"
+
+
+def _interval(entry):
+    if entry.get("low") is None:
+        return NOT_YET if entry.get("estimate") is None else f"{_signed(entry['estimate'])} (one seed)"
+    return f"{_signed(entry['estimate'])} ({_signed(entry['low'])} to {_signed(entry['high'])})"
+
+
+def _by_stage(stages):
+    return ", ".join(f"{name} {count['done']} of {count['planned']}" for name, count in stages.items())
+
+
+def _contrasts(entries):
+    """A Markdown table of the contrasts that have runs, primary ones first and marked; the others are counted below."""
+    lines = ["", "| contrast | measure | seeds | points (95 % interval) | verdict |", "|---|---|---|---|---|"]
+    measured = [entry for entry in entries if entry["seeds"]]
+    for entry in sorted(measured, key=lambda entry: not entry["primary"]):
+        mark = "**" if entry["primary"] else ""
+        names = f"{mark}{_side(entry['arm'])} − {_side(entry['reference'])}{mark}"
+        seeds = str(len(entry["seeds"]))
+        cells = [names, _measure(entry["measure"]), seeds, _interval(entry), f"{mark}{entry['verdict']}{mark}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    if len(measured) < len(entries):
+        lines += ["", f"{len(entries) - len(measured)} further contrasts of the plan have no runs yet."]
+    return "\n".join([*lines, ""])
+
+
+def _side(name):
+    """An arm as readers know it; several folds of leave-classes-out have their common beginning as a name."""
+    return name.replace("-seen (mean of 3)", ", mean of the folds")
+
+
+def _measure(name):
+    words = name.replace("auroc_", "AUROC, ").replace("_off_edge", ", off-edge").replace("_miou", " mIoU")
+    return words.replace("_", " ")
+
+
+def _values(entry):
+    """The differences seed by seed."""
+    return ", ".join(_signed(value) for value in entry["values"])
+
+
+def _median(entry):
+    return _signed(statistics.median(entry["values"]))
+
+
+def _at_1(kind, curve):
+    """Void of a kind caught where 1 % of the correctly labelled pixels are lost, from an arm's curve."""
+    return _percent(float(np.interp(0.01, curve["lost"], curve["kinds"][kind]["mean"])))
+
+
+_FORMS = {
+    "signed": _signed,
+    "percent": _percent,
+    "mean_sd": _mean_sd,
+    "interval": _interval,
+    "values": _values,
+    "scene_at_1": functools.partial(_at_1, "scene"),
+    "unseen_at_1": functools.partial(_at_1, "unseen"),
+    "median": _median,
+    "stages": _by_stage,
+    "table": _contrasts,
+    "count": lambda value: str(value if isinstance(value, int) else len(value)),
+    "text": str,
+}

@@ -1,0 +1,139 @@
+"""study.json -> report.html: one page that loads nothing from outside, and the figures beside it as PNG and SVG.
+
+Answers how a study looks to a reader; every number on the page is in study.json. Does not compute any.
+"""
+
+import base64
+import json
+import os
+
+import jinja2
+
+from kseg.study import results
+from kseg.study.report import figures, tables
+
+
+def write(study: dict, folder: str, pictures: dict | None = None) -> str:
+    """Writes study.json, figures/*.png and *.svg, and report.html; returns the page's path.
+
+    Args:
+      study: what findings.summarise returned.
+      pictures: {title: (caption, PNG bytes)} shown before the tables; only of data that may be published.
+    """
+    os.makedirs(os.path.join(folder, "figures"), exist_ok=True)
+    shown = []
+    for name, (title, caption, function) in figures.figures(study).items():
+        wide, narrow = (figures.render(function, study, "svg", narrow=narrow) for narrow in (False, True))
+        for suffix, content in (
+            (".svg", wide),
+            ("_narrow.svg", narrow),
+            (".png", figures.render(function, study, "png")),
+        ):
+            with open(os.path.join(folder, "figures", name + suffix), "wb") as file:
+                file.write(content)
+        shown.append(_figure(name, title, caption, "image/svg+xml", wide, narrow))
+    for number, (title, (caption, content)) in enumerate((pictures or {}).items()):
+        shown.append(_figure(f"pictures{number}", title, caption, "image/png", content, b"") | {"sheet": True})
+    results.write_text(os.path.join(folder, "study.json"), to_text(study))
+    path = os.path.join(folder, "report.html")
+    results.write_text(path, page(study, shown))
+    return path
+
+
+def to_text(study: dict) -> str:
+    """study.json's text: floats to 6 digits, one arm or contrast a line."""
+    lines = []
+    for key, value in _rounded(study).items():
+        if isinstance(value, dict) and key == "arms":
+            inner = ",\n".join(
+                f"  {json.dumps(name)}: {json.dumps(arm, allow_nan=False)}" for name, arm in value.items()
+            )
+            lines.append(f" {json.dumps(key)}: {{\n{inner}\n }}")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            inner = ",\n".join(f"  {json.dumps(entry, allow_nan=False)}" for entry in value)
+            lines.append(f" {json.dumps(key)}: [\n{inner}\n ]")
+        else:
+            lines.append(f" {json.dumps(key)}: {json.dumps(value, allow_nan=False)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def page(study: dict, shown: list[dict]) -> str:
+    """report.html's text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("page.html.j2").render(
+        study=study, figures=shown, tables=tables.tables(study), cards=_cards(study), identity=_identity(study)
+    )
+
+
+def _cards(study):
+    cards = []
+    for entry in study["contrasts"]:
+        if not entry["primary"]:
+            continue
+        what = f"{entry['arm']} − {entry['reference']}, {tables.measure_name(entry['measure'])}"
+        unit, interval, lines = tables.unit(entry["measure"]), "", []
+        if entry.get("estimate") is not None:
+            lines.append(f"Difference {_signed(entry['estimate'])} {unit}, {_seeds(entry)}")
+        if entry.get("low") is not None:
+            interval = f"{_signed(entry['holm_low'])} to {_signed(entry['holm_high'])} {unit}"
+            lines[0] += f"; 95 % interval {_signed(entry['low'])} to {_signed(entry['high'])}"
+            level = f"{100 * entry['holm_level']:.1f} %"
+            lines.append(f"The interval above: at Holm's level, {level}; Holm's p {_p(entry['holm_p'])}")
+            lines.append(
+                f"Standard errors, points: seeds {100 * entry['se_seeds']:.2f}, test frames "
+                f"{100 * entry['se_frames']:.2f} (blocks of at most {study['block_frames']})"
+            )
+            others = [
+                f"{100 * value:.2f} with blocks of at most {block}"
+                for block, value in entry["se_frames_by_block"].items()
+            ]
+            lines.append(f"Standard error of test frames, points, otherwise: {', '.join(others)}")
+        cards.append(
+            {
+                "name": entry["name"],
+                "verdict": tables.verdict(entry),
+                "interval": interval,
+                "what": what,
+                "lines": lines,
+            }
+        )
+    return cards
+
+
+def _signed(value):
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _p(value):
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _seeds(entry):
+    return f"{len(entry['seeds'])} seed{'s' if len(entry['seeds']) != 1 else ''}"
+
+
+def _identity(study):
+    identity = study["identity"]
+    versions = ", ".join(f"{name} {version}" for name, version in identity["versions"].items())
+    code, records = identity["code"], identity["records"]
+    return [
+        ("code (sha256)", code),
+        ("records (sha256)", records),
+        ("versions", versions),
+        ("device", identity["device"]),
+    ]
+
+
+def _figure(name, title, caption, kind, wide, narrow):
+    links = [f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}" for content in (wide, narrow)]
+    return {"name": name, "title": title, "caption": caption, "wide": links[0], "narrow": links[1], "sheet": False}
+
+
+def _rounded(value):
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,241 @@
+"""result.json: what one run of a study leaves, small and whole, and whether two of them may be compared.
+
+A result holds the run's settings and identity, the evaluation blocks, per-frame counts (which the bootstrap over test
+frames needs) and curves. Counts are int arrays, xz-compressed in base64. Does not make results
+(kseg/study/run_result.py), nor decide which runs there are (kseg/study/runner.py) or what they mean
+(kseg/study/summary.py).
+"""
+
+import base64
+import glob
+import hashlib
+import importlib.metadata
+import json
+import lzma
+import os
+import platform
+
+import numpy as np
+
+import kseg
+from tfrecords import shards
+
+FORMAT = 1
+
+# What findings are made from; a result without one of them is not whole.
+_NEEDED = (
+    *("id", "study", "stage", "arm", "seed", "settings", "classes", "primary_score", "parameters", "flops", "training"),
+    *("seconds", "resumed", "identity.code", "identity.records", "identity.versions", "identity.device"),
+    *("evaluation.split", "evaluation.kinds", "evaluation.report.void", "evaluation.caught.kinds"),
+    *("evaluation.native_point", "evaluation.frames.ids", "evaluation.frames.histograms.labelled"),
+    *("evaluation.frames.forced", "evaluation.frames.native"),
+)
+
+
+def fingerprint(value) -> str:
+    """sha256, hex, of a JSON value; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def pack(array) -> dict:
+    """An integer array as a JSON value: shape, the smallest dtype that holds it, xz bytes in base64."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"pack: expected integers, got {array.dtype}")
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    dtype = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
+    data = np.ascontiguousarray(array, dtype.newbyteorder("<"))
+    # Bytes of equal weight side by side: most high bytes are 0.
+    planes = data.reshape(-1).view(np.uint8).reshape(-1, dtype.itemsize).T.tobytes()
+    return {
+        "dtype": dtype.name,
+        "shape": list(array.shape),
+        "xz": base64.b64encode(lzma.compress(planes, preset=6)).decode("ascii"),
+    }
+
+
+def unpack(packed: dict) -> np.ndarray:
+    """The int64 array that `pack` packed."""
+    dtype = np.dtype(packed["dtype"]).newbyteorder("<")
+    planes = np.frombuffer(lzma.decompress(base64.b64decode(packed["xz"])), np.uint8)
+    data = np.ascontiguousarray(planes.reshape(dtype.itemsize, -1).T).view(dtype)
+    return data.reshape(packed["shape"]).astype(np.int64)
+
+
+def identity(records_digest: str) -> dict:
+    """What a run's numbers depend on beside its settings; runs that differ in it are not compared.
+
+    `code` hashes every Python file of kseg/ and tfrecords/. Called in the run's own process: it asks TensorFlow for
+    the device.
+    """
+    return {
+        "code": code_fingerprint(),
+        "records": records_digest,
+        "versions": versions(),
+        "device": device(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that compute, as installed; loads none of them."""
+    packages = importlib.metadata.packages_distributions()  # tensorflow-cpu is tensorflow too
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for name in ("tensorflow", "keras", "numpy"):
+        found[name] = importlib.metadata.version(packages[name][0]) if name in packages else "unknown"
+    return found
+
+
+def device() -> str:
+    """The first GPU's name, or the processor's; asks TensorFlow."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else _processor()
+
+
+def code_fingerprint() -> str:
+    """sha256 over names and contents of the Python files of kseg/ and tfrecords/."""
+    root = os.path.dirname(os.path.dirname(kseg.__file__))
+    digest = hashlib.sha256()
+    for package in ("kseg", "tfrecords"):
+        for path in sorted(glob.glob(os.path.join(root, package, "**", "*.py"), recursive=True)):
+            with open(path, "rb") as file:
+                content = file.read()
+            digest.update(f"{os.path.relpath(path, root)} {len(content)}\n".encode())
+            digest.update(content)
+    return digest.hexdigest()
+
+
+def find(folder: str) -> list[str]:
+    """Paths of the results in a folder, by name."""
+    return sorted(glob.glob(os.path.join(glob.escape(folder), "runs", "*", "result.json")))
+
+
+def save(path: str, result: dict) -> None:
+    """Writes a result whole or not at all."""
+    write_text(path, json.dumps({"format": FORMAT, **result}, allow_nan=False) + "\n")
+
+
+def load(path: str) -> dict:
+    """Reads a result; its counts stay packed.
+
+    Raises:
+      ValueError: if it is no whole result, or of another format, or not of the run that its folder is named after.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            result = json.load(file)
+        known = result["format"] == FORMAT
+    except (ValueError, KeyError, TypeError, IsADirectoryError):
+        known = False
+    if not known:
+        raise ValueError(f"{path}: expected a result of format {FORMAT}; remove it and run the study again.")
+    lacking = [key for key in _NEEDED if not _has(result, key)]
+    if lacking:
+        raise ValueError(f"{path}: it lacks {', '.join(lacking)}; remove it and run the study again.")
+    if result["id"] != f"{result['arm']}-s{result['seed']}-{fingerprint(result['settings'])[:8]}":
+        raise ValueError(f"{path}: its settings are not those that {result['id']} names; remove it and run it again.")
+    if os.path.basename(os.path.dirname(os.path.abspath(path))) != result["id"]:
+        raise ValueError(f"{path}: it is the result of {result['id']}; move it to runs/{result['id']}/ or remove it.")
+    return result
+
+
+def load_all(folder: str) -> list[dict]:
+    """Reads all results in a folder, by name, and makes sure that their counts can be unpacked.
+
+    Raises:
+      ValueError: naming the first that is damaged.
+    """
+    found = []
+    for path in find(folder):
+        result = load(path)
+        frames = result["evaluation"]["frames"]
+        arrays = {name: packed for name, packed in frames.items() if name not in ("ids", "histograms")}
+        for name, packed in {**arrays, **frames["histograms"]}.items():
+            try:
+                whole = packed is None or len(unpack(packed)) == len(frames["ids"])
+            except (ValueError, KeyError, TypeError, EOFError, lzma.LZMAError):
+                whole = False
+            if not whole:
+                raise ValueError(f"{path}: its counts {name!r} are damaged; remove it and run the study again.")
+        found.append(result)
+    return found
+
+
+def check_comparable(found: list[dict], expected: dict[str, dict]) -> None:
+    """Refuses results that differ in code, records or versions, in device within a seed, or that are of other settings.
+
+    Every contrast is of differences within a seed, so what two devices round differently never enters one; another
+    seed may be another device's.
+
+    Args:
+      found: results.
+      expected: the settings of each run of the study, by run id.
+
+    Raises:
+      ValueError: naming two runs and all in which they differ.
+    """
+    for result in found:
+        if result["id"] in expected:
+            continue
+        named = f"{result['arm']}-s{result['seed']}-"
+        same = next((settings for run, settings in expected.items() if run.startswith(named)), None)
+        if same is None:
+            raise ValueError(f"runs/{result['id']} is no run of this study; move it out of the folder.")
+        raise ValueError(
+            f"runs/{result['id']} has other settings than this study's {named[:-1]}: "
+            f"{_differences(result['settings'], same)}; runs that differ are not compared. Move it out of the folder, "
+            "or use the configuration that it was made with."
+        )
+    first_of_seed = {}
+    for result in found:
+        same_seed = first_of_seed.setdefault(result["seed"], result)
+        elsewhere = {**result["identity"], "device": found[0]["identity"]["device"]}
+        for first, this in ((found[0], elsewhere), (same_seed, result["identity"])):
+            if first["identity"] != this:
+                raise ValueError(
+                    f"runs/{first['id']} and runs/{result['id']} differ in {_differences(first['identity'], this)}; "
+                    "runs that differ are not compared. Run all of them again the same way, or move one kind out of "
+                    "the folder."
+                )
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a file whole or not at all."""
+    shards.write_file(path, text.encode())
+
+
+def _has(value, path):
+    """Whether nested dicts have a value at "a.b.c"."""
+    for key in path.split("."):
+        if not isinstance(value, dict) or key not in value:
+            return False
+        value = value[key]
+    return True
+
+
+def _differences(one, other, prefix="") -> str:
+    """ "a.b (1 / 2), c (3 / 4)": the leaves in which two nested dicts differ."""
+    parts = []
+    for key in sorted(one.keys() | other.keys()):
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            parts += [_differences(left, right, f"{prefix}{key}.")]
+        elif left != right:
+            parts.append(f"{prefix}{key} ({_short(left)} / {_short(right)})")
+    return ", ".join(part for part in parts if part)
+
+
+def _short(value):
+    text = str(value)
+    return text[:12] if len(text) == 64 else text
+
+
+def _processor():
+    """The processor's model name where Linux tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"CPU {names[0] if names else platform.machine()}"

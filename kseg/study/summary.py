@@ -1,0 +1,297 @@
+"""What the results of a study say: results in, one JSON object out, from which every figure and page is made.
+
+Answers what each arm measured, seed by seed, and which values the held-out frames chose; contrasts between arms are
+kseg/study/contrasts.py's. Does not run anything and draws nothing. The object is study.json.
+"""
+
+import collections
+import os
+import re
+
+import numpy as np
+
+from kseg.evaluation import pixel_counts
+from kseg.study import contrasts, results, statistics
+
+FORMAT = 1
+
+# Names that `measures` gives: of a run as a whole, and of a kind of void.
+_OF_RUN = tuple(f"{rule}_miou" for rule in ("forced", "native", "calibrated")) + ("miou_with_background",)
+_OF_RUN += tuple(f"{rule}abstain_rate{which}" for rule in ("", "calibrated_") for which in ("", "_correct"))
+_OF_VOID = re.compile(
+    r"((calibrated_)?leak|auroc|average_precision(_at_1_percent)?|fpr95|recall_at_0\.\d\d)_"
+    rf"({'|'.join(('all', *pixel_counts.KINDS))})(_off_edge)?"
+)
+
+
+def read(folder: str, expected: dict[str, dict]) -> list[dict]:
+    """All results in a folder that belong to the study, in the order of `expected` (settings by run id).
+
+    Raises:
+      ValueError: where they may not be compared (`results.check_comparable`).
+      FileNotFoundError: where there is none.
+    """
+    found = results.load_all(folder)
+    if not found:
+        raise FileNotFoundError(f"{folder}: no finished run (runs/<id>/result.json); run the study first.")
+    order = {run: place for place, run in enumerate(expected)}
+    found.sort(key=lambda result: (order.get(result["id"], len(order)), result["id"]))
+    results.check_comparable(found, expected)
+    return found
+
+
+def summarise(study, found: list[dict], planned: list, *folders: str) -> dict:
+    """study.json's content.
+
+    Args:
+      study: the study configuration.
+      found: results, comparable.
+      planned: study.Run of every run (only id, stage, arm, seed are read).
+      folders: where runs/<id>/failed.txt would be.
+    """
+    by_arm = collections.defaultdict(dict)
+    for result in found:
+        by_arm[result["arm"]][result["seed"]] = result
+    frames = contrasts.Frames(study, found)
+    done = {result["id"] for result in found}
+    failed = [
+        run.id
+        for run in planned
+        if run.id not in done
+        and any(os.path.exists(os.path.join(folder, "runs", run.id, "failed.txt")) for folder in folders)
+    ]
+    return {
+        "format": FORMAT,
+        "name": study.name,
+        "title": study.title,
+        "identity": found[0]["identity"] | {"device": " and ".join(sorted({r["identity"]["device"] for r in found}))},
+        "margin": study.margin,
+        "block_frames": study.block_frames,
+        "draws": study.draws,
+        "frame_degrees_of_freedom": frames.freedom,
+        "split": found[0]["evaluation"]["split"],
+        "frames": len(frames.ids),
+        "sequences": {name: int(count) for name, count in collections.Counter(frames.sequences.tolist()).items()},
+        "classes": max((result["classes"] for result in found), key=len),
+        "runs": {
+            "planned": len(planned),
+            "done": len(done),
+            "by_stage": _by_stage(planned, done),
+            "missing": [run.id for run in planned if run.id not in done and run.id not in failed],
+            "failed": failed,
+        },
+        "arms": {
+            arm: {"headline": arm in study.headline, "fold": list(study.folds.get(arm, ()))}
+            | _arm([by_seed[seed] for seed in sorted(by_seed)], frames)
+            for arm, by_seed in by_arm.items()
+        },
+        "by_width": list(study.by_width),
+        "contrasts": contrasts.judge(study, by_arm, frames),
+        "choices": _choices(study, by_arm),
+    }
+
+
+def measures(result: dict) -> dict[str, float | None]:
+    """All scalars of a run, by name; shares, not points."""
+    evaluation = result["evaluation"]
+    report = evaluation["report"]
+    calibrated = report.get("calibrated") or {}
+    values = {
+        "forced_miou": report["mean_iou_forced"],
+        "native_miou": report["mean_iou"],
+        "calibrated_miou": calibrated.get("mean_iou"),
+        "miou_with_background": report["mean_iou_with_background"],
+        "abstain_rate": report["abstain_rate"],
+        "abstain_rate_correct": report["abstain_rate_correct"],
+        "calibrated_abstain_rate": calibrated.get("abstain_rate"),
+        "calibrated_abstain_rate_correct": calibrated.get("abstain_rate_correct"),
+    }
+    for kind in evaluation["kinds"]:
+        for edge in ("", "_off_edge"):
+            block = void_block(report, kind, edge)
+            if block is None or not block["pixels"]:
+                continue
+            values[f"leak_{kind}{edge}"] = block["leak"]
+            score = block["scores"][result["primary_score"]]
+            for name in ("auroc", "average_precision", "average_precision_at_1_percent", "fpr95"):
+                values[f"{name}_{kind}{edge}"] = score[name]
+            for share, caught in score["recall_at"].items():
+                values[f"recall_at_{share}_{kind}{edge}"] = caught
+            moved = void_block(calibrated, kind, edge) if calibrated else None
+            if moved is not None:
+                values[f"calibrated_leak_{kind}{edge}"] = moved["leak"]
+    return values
+
+
+def is_measure(name: str) -> bool:
+    """Whether a run can have a measure of this name (it has those of the kinds of void that its data has)."""
+    return name in _OF_RUN or bool(_OF_VOID.fullmatch(name))
+
+
+def is_contrasted(name: str) -> bool:
+    """Whether contrasts can be of this measure: whether it can be had for resampled frames."""
+    match = contrasts.AUROC.fullmatch(name)
+    return name in contrasts.MATRIX_MEASURES or bool(match and match[1] in pixel_counts.KINDS)
+
+
+def void_block(report: dict, kind: str, edge: str = ""):
+    """The void block of a kind, or None: {pixels, leak, claimed_as, scores: {score: {auroc, ...}}}."""
+    block = report["void"].get(kind)
+    return block if block is None or not edge else block.get("off_edge")
+
+
+def _by_stage(planned, done):
+    stages = {}
+    for run in planned:
+        stage = stages.setdefault(run.stage, {"planned": 0, "done": 0})
+        stage["planned"] += 1
+        stage["done"] += run.id in done
+    return stages
+
+
+def _arm(found, frames):
+    """One arm: settings, measures over seeds, curves, where its void goes."""
+    first = found[0]
+    table = {}
+    every = [measures(result) for result in found]
+    for name in every[0]:
+        values = [entry.get(name) for entry in every]
+        if all(value is not None for value in values):
+            table[name] = _spread(values)
+    evaluations = [result["evaluation"] for result in found]
+    sequences = {}
+    for sequence in dict.fromkeys(frames.sequences.tolist()):
+        weights = (frames.sequences == sequence).astype(float)
+        for measure in ("forced_miou", "native_miou", "auroc_scene_off_edge"):
+            values = [frames.value(result, measure, weights) for result in found]
+            if all(value is not None and np.isfinite(value) for value in values):
+                sequences.setdefault(sequence, {})[measure] = _spread(values)
+    settings = first["settings"]
+    return {
+        "treatment": settings["treatment"]["name"],
+        "settings": {
+            "void_weight": settings["treatment"]["void_weight"],
+            "learning_rate": settings["optimizer"]["learning_rate"],
+            "total_steps": settings["train"]["total_steps"],
+            "width": settings["model"]["width"],
+            "seen_void_ids": settings["data"]["seen_void_ids"],
+            "unseen_void_ids": settings["data"]["unseen_void_ids"],
+        },
+        "stage": first["stage"],
+        "seeds": [result["seed"] for result in found],
+        "primary_score": first["primary_score"],
+        "parameters": first["parameters"],
+        "flops": first["flops"],
+        "minutes": _spread([result["seconds"] / 60 for result in found]),
+        "measures": table,
+        "sequences": sequences,
+        "scores": _scores(evaluations),
+        "per_class_iou": _mean_of([evaluation["report"]["per_class_iou"] for evaluation in evaluations]),
+        "per_class_iou_forced": _mean_of([_forced_iou(result, frames) for result in found]),
+        "claimed_as": {
+            kind: _mean_of([void_block(evaluation["report"], kind)["claimed_as"] for evaluation in evaluations])
+            for kind in evaluations[0]["kinds"]
+            if void_block(evaluations[0]["report"], kind)["pixels"]
+        },
+        "curve": _curve(evaluations),
+        "training": _training([result["training"] for result in found]),
+    }
+
+
+def _forced_iou(result, frames):
+    """IoU by class of the forced decision, pooled over frames: {name: float | None}."""
+    values = statistics.class_iou(frames.array(result, "forced").sum(0))
+    return {name: float(value) if np.isfinite(value) else None for name, value in zip(result["classes"], values)}
+
+
+def _spread(values):
+    values = [float(value) for value in values]
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "sd": deviation, "values": values}
+
+
+def _mean_of(tables):
+    """Mean of {name: float | None} over seeds; None where every seed lacks it."""
+    out = {}
+    for name in tables[0]:
+        values = [table[name] for table in tables if table[name] is not None]
+        out[name] = float(np.mean(values)) if values else None
+    return out
+
+
+def _scores(evaluations):
+    """{kind: {score: mean AUROC off the edges}} of every score of the head, the primary one among them."""
+    out = {}
+    for kind in evaluations[0]["kinds"]:
+        blocks = [void_block(evaluation["report"], kind, "_off_edge") for evaluation in evaluations]
+        if all(block and block["pixels"] for block in blocks):
+            out[kind] = {
+                score: float(np.mean([block["scores"][score]["auroc"] for block in blocks]))
+                for score in blocks[0]["scores"]
+            }
+    return out
+
+
+def _curve(evaluations):
+    """Void caught against correct labelled pixels lost: mean, lowest and highest seed, and the native points."""
+    curve = {"lost": evaluations[0]["caught"]["lost"], "kinds": {}, "native": {}}
+    for kind in evaluations[0]["caught"]["kinds"]:
+        lines = np.array([evaluation["caught"]["kinds"][kind] for evaluation in evaluations], float)
+        curve["kinds"][kind] = {
+            "mean": lines.mean(0).round(5).tolist(),
+            "low": lines.min(0).round(5).tolist(),
+            "high": lines.max(0).round(5).tolist(),
+        }
+        points = [evaluation["native_point"] for evaluation in evaluations]
+        if all(point["lost"] for point in points):  # a treatment that never abstains has no point
+            curve["native"][kind] = {
+                "lost": float(np.mean([point["lost"] for point in points])),
+                "caught": float(np.mean([point["caught"][kind] for point in points])),
+            }
+    return curve
+
+
+def _training(logs):
+    """Mean over seeds of what the runs logged: {"step": [...], "loss": [...], ...} per kind of line."""
+    out = {}
+    for name in ("loss", "mean_iou"):
+        lines = [{step: value for step, value in log.get(name, [])} for log in logs]
+        steps = sorted(set.intersection(*(set(line) for line in lines))) if lines else []
+        if steps:
+            out[name] = [[step, float(np.mean([line[step] for line in lines]))] for step in steps]
+    return out
+
+
+def _choices(study, by_arm):
+    """Values chosen on held-out frames: the best mean criterion, the default unless beaten by more than 0.5 points.
+
+    With a guard measure, values whose guard is more than 1 point below the best one's are no candidates.
+    """
+    out = []
+    for name, default, candidates, criterion, guard in study.choices:
+        rows = []
+        for value, arms in candidates:
+            runs = [result for arm in arms for result in by_arm.get(arm, {}).values()]
+            complete = all(by_arm.get(arm) for arm in arms)
+            row = {"value": value, "complete": complete}
+            for measure in filter(None, (criterion, guard)):
+                row[measure] = _mean_measure(runs, measure, name) if complete else None
+            rows.append(row)
+        entry = {"name": name, "default": default, "criterion": criterion, "guard": guard, "candidates": rows}
+        if all(row["complete"] for row in rows):
+            eligible = rows
+            if guard:
+                eligible = [row for row in rows if row[guard] >= max(other[guard] for other in rows) - 0.01]
+            best = max(eligible, key=lambda row: row[criterion])
+            own = next((row for row in eligible if row["value"] == default), None)
+            entry["chosen"] = default if own and best[criterion] <= own[criterion] + 0.005 else best["value"]
+        out.append(entry)
+    return out
+
+
+def _mean_measure(runs, measure, choice):
+    values = [measures(result).get(measure) for result in runs]
+    for result, value in zip(runs, values):
+        if value is None:
+            raise ValueError(f"choice {choice!r}: runs/{result['id']} has no {measure}, its data no such void.")
+    return float(np.mean(values))

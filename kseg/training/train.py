@@ -1,0 +1,266 @@
+"""train_and_evaluate(config, workdir): one training run, from records to model.keras.
+
+The loop is our own, on a tf.distribute strategy, and the same in every mode; Keras `fit` of this version is inexact or
+fails with several workers, clipping, accumulation or loss scaling over replicas. A batch is a pure function of
+(seed, global step), so a run is resumed from its weights and its step alone.
+"""
+
+import contextlib
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+from absl import logging
+
+import tfrecords
+from kseg import errors, losses, optimizers, pictures, treatments
+from kseg.data import input_pipeline
+from kseg.distribution import strategy as distribution
+from kseg.evaluation import evaluate
+from kseg.models import layers, recompute, unet
+from kseg.runs import checkpoints, workdir
+from kseg.training import checks, log as training_log
+
+FINISHED, PREEMPTED = "finished", "preempted"
+
+
+def train_and_evaluate(config, folder, callbacks=(), progress=True):
+    """Trains until config.train.total_steps, resuming from the newest checkpoint in `folder`.
+
+    Writes config.json, metrics.jsonl, checkpoints/, tensorboard/, model.keras, best.keras and calibration.json.
+
+    Args:
+      config: ml_collections.ConfigDict; see kseg/config.py.
+      folder: str, the workdir.
+      callbacks: keras.callbacks.Callback objects; on_train_begin, on_train_batch_begin/end and on_train_end are called.
+      progress: whether to draw a progress bar.
+
+    Returns:
+      FINISHED, or PREEMPTED after SIGTERM: the state is saved and the same call goes on from there.
+
+    Raises:
+      ValueError: on a configuration or records that cannot be trained, too little memory, or a loss that is not
+        finite; one line.
+      OSError: if a file cannot be read or written.
+      distribution.LostWorker: if another worker is gone; one line.
+    """
+    strategy = distribution.make_strategy(config)
+    with distribution.watching_peers(strategy), errors.explained(config, folder):
+        return _train_and_evaluate(config, folder, callbacks, progress, strategy)
+
+
+def _train_and_evaluate(config, folder, callbacks, progress, strategy):
+    # ---- Data --------------------------------------------------------------------------------------------------------
+    chief = distribution.is_chief(strategy)
+    manifest = tfrecords.info(config.data.records_dir)
+    table = input_pipeline.label_table(config, manifest)
+    checks.check(config, manifest, strategy, folder)
+    _, calibration = input_pipeline.split_calibration(config, manifest)
+
+    # ---- Determinism -------------------------------------------------------------------------------------------------
+    keras.utils.set_random_seed(config.train.seed)
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+    # ---- Model, loss, optimizer --------------------------------------------------------------------------------------
+    treatment = treatments.get(config.treatment, table.num_classes, config.loss, class_weights(config, manifest, table))
+    # What a resumed run started from may be gone by now, and would be overwritten anyway.
+    resumed = bool(checkpoints.steps(os.path.join(folder, "checkpoints")))
+    with strategy.scope():
+        model = unet.build(
+            config.model, treatment.num_outputs, config.train.precision, config.train.seed, treatment.detached_outputs,
+            pretrained=not resumed,
+        )  # fmt: skip
+        if config.model.init_from and not resumed:
+            loaded, kept = unet.load_matching_weights(model, config.model.init_from)
+            logging.info(
+                "%s: %d layers loaded, fresh: %s", config.model.init_from, len(loaded), ", ".join(kept) or "none"
+            )
+        optimizer = optimizers.create(config.optimizer, config.train.total_steps, config.train.precision)
+        optimizer.build(model.trainable_variables)
+        ema = optimizers.Ema(model, config.optimizer.ema_decay) if config.optimizer.ema_decay else None
+    train_step = _train_step(config, strategy, model, treatment.loss, optimizer)
+
+    # ---- Resume ------------------------------------------------------------------------------------------------------
+    workdir.open_run(folder, config, manifest, table, write=chief)
+    state = checkpoints.RunState(os.path.join(folder, "checkpoints"), model, optimizer, ema)
+    step, losses_so_far = state.restore(set_aside=chief)
+    distribution.check_same_step(strategy, step, folder)
+    if step:
+        logging.info("resuming %s at step %d of %d", folder, step, config.train.total_steps)
+    log = training_log.TrainingLog(folder, step, losses_so_far, chief)
+    best_path = os.path.join(folder, "best.keras")
+    weights_to_use = (lambda: ema.swap()) if ema else contextlib.nullcontext
+    callback_list = keras.callbacks.CallbackList(list(callbacks), model=model)
+    callback_list.on_train_begin()
+
+    report = None  # of the newest evaluation
+
+    def run_evaluation():
+        nonlocal report
+        with weights_to_use():
+            report = evaluate.evaluate(
+                model, treatment, manifest, config, config.data.train_split, indices=calibration,
+                strategy=strategy, progress=False,
+            )  # fmt: skip
+            values = report.to_json()
+            if values["mean_iou"] is not None and values["mean_iou"] > state.best:
+                state.best, state.stale = values["mean_iou"], 0
+                if chief:
+                    _save_model(model, best_path)
+            else:
+                state.stale += 1
+            if chief:
+                drawn = _prediction_pictures(config, manifest, table, model, treatment, calibration)
+                log.evaluation(step, values, drawn)
+
+    # ---- Loop --------------------------------------------------------------------------------------------------------
+    total = config.train.total_steps
+    batches = iter(_distributed_batches(strategy, config, manifest, treatment.encoding, step))
+    bar = tqdm.tqdm(
+        total=total * config.train.batch_size, initial=step * config.train.batch_size, unit="image", desc="train",
+        disable=not (progress and chief), smoothing=0.05,
+    )  # fmt: skip
+    finished = True
+    with distribution.TerminationRequest(strategy) as termination, bar:
+        while step < total and not state.stops_early(config.train.early_stopping_evals):
+            callback_list.on_train_batch_begin(step)
+            logs = (step + 1) % config.log.every_steps == 0 or step + 1 == total
+            rate = float(optimizer.learning_rate) if logs else None  # of this step: afterwards it is the next one's
+            loss = train_step(next(batches))
+            step += 1
+            if ema:
+                ema.update()
+            log.add(loss)
+            callback_list.on_train_batch_end(step - 1, {"loss": loss})
+            bar.update(config.train.batch_size)
+            stop = termination.requested()
+            save = stop or step == total or step % config.train.checkpoint_every_steps == 0
+            if logs:
+                bar.set_postfix(loss=f"{np.mean(log.losses(step, optimizer)):.4f}", refresh=False)
+                log.training(step, rate, optimizer, config.train.batch_size)
+            evaluates = step == total or (config.eval.every_steps and step % config.eval.every_steps == 0)
+            if evaluates and len(calibration):
+                run_evaluation()
+            if save or state.stops_early(config.train.early_stopping_evals):
+                losses_so_far = log.losses(step, optimizer)
+                log.sync()
+                if chief:
+                    state.save(step, losses_so_far, config.train.keep_checkpoints)
+            if stop and step < total:
+                finished = False
+                break
+    callback_list.on_train_end()
+    log.close()
+    if finished and step < total:
+        logging.info("no better mean IoU in %d evaluations: stopped at step %d of %d", state.stale, step, total)
+    if not finished:
+        return PREEMPTED
+
+    # ---- What the run leaves -----------------------------------------------------------------------------------------
+    with weights_to_use():
+        if len(calibration):
+            if report is None:  # else it is of this very step
+                report = evaluate.evaluate(
+                    model, treatment, manifest, config, config.data.train_split, calibration,
+                    strategy=strategy, progress=False,
+                )  # fmt: skip
+            if chief:
+                workdir.write_json(os.path.join(folder, "calibration.json"), evaluate.calibration(report, config))
+        if chief:
+            _save_model(model, os.path.join(folder, "model.keras"))
+    return FINISHED
+
+
+def class_weights(config, manifest, table):
+    """K weights from the training split's pixel counts, mean 1 over labelled pixels; None for `none`.
+
+    `inverse_sqrt`: 1 / sqrt(share). `median_frequency`: median share / share (Eigen and Fergus 2015, over all pixels
+    rather than over the images that have the class). A class without a pixel has weight 0.
+    """
+    kind = config.loss.class_weights
+    if kind == "none":
+        return None
+    counted = manifest.splits[config.data.train_split].id_pixels
+    pixels = np.array([sum(counted.get(i, 0) for i in ids) for ids in table.class_ids], np.float64)
+    share = pixels / max(pixels.sum(), 1)
+    present = share > 0
+    weights = np.zeros_like(share)
+    weights[present] = share[present] ** -0.5 if kind == "inverse_sqrt" else np.median(share[present]) / share[present]
+    return weights / max((weights * share).sum(), 1e-12)
+
+
+def _distributed_batches(strategy, config, manifest, encoding, start_step):
+    """Batches for strategy.run; each input pipeline reads its slice of every global batch and nothing else."""
+
+    def pipeline(context):
+        batches = input_pipeline.train_dataset(
+            config, manifest, encoding, start_step,
+            num_input_pipelines=context.num_input_pipelines, input_pipeline_id=context.input_pipeline_id,
+        )  # fmt: skip
+        batches = batches.rebatch(context.get_per_replica_batch_size(config.train.batch_size), drop_remainder=True)
+        # Known to have no end: else the workers ask each other before every step whether all have a batch.
+        return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+    return strategy.distribute_datasets_from_function(pipeline)
+
+
+def _train_step(config, strategy, model, loss_function, optimizer):
+    """The compiled f(distributed batch) -> loss of the global batch; updates weights and optimizer."""
+    parts = config.train.accumulation_steps
+
+    def forward(image):
+        return model(image, training=True)
+
+    if config.train.remat:
+        forward = recompute.by_blocks(model)
+
+    def forward_only(image):
+        with layers.keeping_statistics():
+            return model(image, training=True)
+
+    def replica_step(batch):
+        variables = model.trainable_variables
+        if parts == 1:
+            with tf.GradientTape() as tape:
+                loss = loss_function(batch["target"], forward(batch["image"]))
+                scaled = optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, variables)
+        else:
+            images, targets = (tf.split(batch[key], parts) for key in ("image", "target"))
+            loss, gradients = losses.accumulated_gradients(
+                loss_function, forward, list(zip(images, targets)), variables,
+                scale_loss=optimizer.scale_loss, channels=model.output.shape[-1], first_pass=forward_only,
+            )  # fmt: skip
+        optimizer.apply(gradients, variables)
+        return loss
+
+    if config.train.jit_compile:
+        replica_step = tf.function(replica_step, jit_compile=True)
+
+    @tf.function
+    def train_step(batch):
+        return strategy.reduce("SUM", strategy.run(replica_step, args=(batch,)), axis=None)
+
+    return train_step
+
+
+def _save_model(model, path):
+    temporary = f"{path[: -len('.keras')]}.tmp.keras"
+    model.save(temporary)
+    os.replace(temporary, path)
+
+
+def _prediction_pictures(config, manifest, table, model, treatment, indices):
+    """uint8 [H, W, 3] pictures: image, truth and native decision side by side."""
+    chosen = indices[np.linspace(0, len(indices) - 1, min(config.log.pictures, len(indices))).astype(int)]
+    truth = table.encoding("background")
+    drawn = []
+    for example in input_pipeline.eval_dataset(manifest, config.data.train_split, chosen):
+        image = example["image"].numpy()
+        decision = treatment.native(model(image[None], training=False))[0].numpy().astype(np.uint8)
+        maps = [pictures.colorize(m, table) for m in (truth[example["ids"].numpy()], decision)]
+        drawn.append(np.concatenate([image, *maps], 1))
+    return drawn

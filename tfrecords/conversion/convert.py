@@ -1,0 +1,214 @@
+"""Pairs of image and label files -> a folder of shards, in parallel, resumable, all or nothing.
+
+Everything is built in a hidden folder inside the target and moved into place at the end, the manifest last
+(staging.py); a folder without manifest is no folder to any reader. Killed at any moment, the same call goes on where it
+stopped. The bytes depend on inputs and options, never on time, place or number of workers. Which files belong together
+is the caller's knowledge (tools/convert_*.py).
+"""
+
+import hashlib
+import os
+import pathlib
+
+from tfrecords import labels, manifest
+from tfrecords.conversion import build, runners, staging
+from tfrecords.conversion.build import Derived, Pair
+
+__all__ = ["Derived", "Pair", "write"]
+
+
+def write(
+    records_dir: str | os.PathLike,
+    table: labels.LabelTable,
+    splits: dict[str, list[Pair]],
+    *,
+    image_format: str = "png",
+    jpeg_quality: int = 95,
+    num_shards: int = 10,
+    num_workers: int = 0,
+    verify: str = "fast",
+    overwrite: bool = False,
+    unannotated_ids: dict[str, tuple[int, ...]] | None = None,
+    derived: Derived | None = None,
+    runner: str = "local",
+    beam_options: tuple[str, ...] = (),
+    progress: bool = False,
+) -> manifest.Manifest:
+    """Converts `splits` into `records_dir`.
+
+    Onto a folder that is already there: splits that it has are checked (same images, labels and options: nothing is
+    written), splits that it lacks are added, anything else is refused unless `overwrite`.
+
+    Args:
+        records_dir: folder to make or to add to.
+        table: label table of fully annotated splits.
+        splits: name -> pairs, in any order. A split whose pairs have no label file holds images alone.
+        image_format: "png" keeps the files' bytes; "jpeg" keeps JPEG files' bytes and transcodes PNG files.
+        jpeg_quality: of the transcoding, 1..100.
+        num_shards: per split; fewer where a split has fewer images.
+        num_workers: processes; 0 = one per core that this process may use.
+        verify: "fast" or "full", see build.Job.
+        overwrite: replace the folder by one that holds `splits` alone. It is replaced when all is built.
+        unannotated_ids: split -> void ids that mean "nobody looked" in it.
+        derived: see build.Derived.
+        runner: "local", or "beam" for Apache Beam.
+        beam_options: command-line options of Beam's pipeline.
+        progress: show a bar on stderr.
+
+    Returns:
+        The folder's manifest.
+
+    Raises:
+        ValueError: wrong arguments, wrong inputs, or a folder that differs; one line naming the file.
+        OSError: a file cannot be read or written. After either error the folder is as it was.
+    """
+    folder = pathlib.Path(records_dir)
+    _check_arguments(table, splits, image_format, jpeg_quality, num_shards, verify)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; expected a folder to write records into")
+    quality = jpeg_quality if image_format == "jpeg" else 0
+    plans = {
+        name: _jobs(
+            folder,
+            name,
+            splits[name],
+            table.with_unannotated(tuple((unannotated_ids or {}).get(name, ()))),
+            num_shards,
+            image_format=image_format,
+            jpeg_quality=quality,
+            verify=verify,
+            derived=derived,
+        )
+        for name in sorted(splits)
+    }
+    run = runners.get(runner, num_workers, beam_options, progress)
+    digest = staging.manifest_digest(folder)
+    old = None if overwrite else _existing(folder, table, image_format, quality)
+    if old is not None:
+        digest = old.digest
+        _check_same(old, plans, unannotated_ids or {}, run)
+        plans = {name: jobs for name, jobs in plans.items() if name not in old.splits}
+    if plans:
+        _build_and_move(folder, plans, old, digest, table, image_format, quality, unannotated_ids or {}, run)
+    else:
+        staging.remove_finished(folder)
+    return manifest.info(folder)
+
+
+def _check_arguments(table, splits, image_format, jpeg_quality, num_shards, verify) -> None:
+    if image_format not in ("png", "jpeg"):
+        raise ValueError(f"image_format is {image_format!r}; expected png or jpeg")
+    if verify not in ("fast", "full"):
+        raise ValueError(f"verify is {verify!r}; expected fast or full")
+    if not 1 <= jpeg_quality <= 100:
+        raise ValueError(f"jpeg_quality is {jpeg_quality}; expected 1 to 100")
+    if not 1 <= num_shards <= 99999:
+        raise ValueError(f"num_shards is {num_shards}; expected 1 to 99999")
+    if not splits:
+        raise ValueError("no split to convert")
+    for name, pairs in splits.items():
+        if not manifest.SPLIT_NAME.fullmatch(name):
+            raise ValueError(f"split name {name!r}; expected letters, digits and _")
+        if not pairs:
+            raise ValueError(f"split {name} has no images")
+        if len({pair.label_path is None for pair in pairs}) != 1:
+            lone = next(pair for pair in pairs if pair.label_path is None)
+            raise ValueError(f"split {name}: {lone.image_path} has no label file, others have one")
+        seen = set()
+        for pair in pairs:
+            if not pair.image_id or pair.image_id in seen:
+                raise ValueError(f"split {name} has the image id {pair.image_id!r} twice ({pair.image_path})")
+            seen.add(pair.image_id)
+
+
+def _jobs(folder, split, pairs, table, num_shards, **options) -> list[build.Job]:
+    """The shards of a split: its pairs ordered by a hash of their id and cut into nearly equal runs."""
+    ordered = sorted(pairs, key=lambda pair: hashlib.sha256(pair.image_id.encode()).digest())
+    count = min(num_shards, len(ordered))
+    cuts = [len(ordered) * index // count for index in range(count + 1)]
+    return [
+        build.Job(
+            work_dir=os.fspath(folder / staging.WORK),
+            records_dir=os.fspath(folder),
+            file=manifest.shard_name(split, index, count),
+            pairs=tuple(ordered[cuts[index] : cuts[index + 1]]),
+            table=table,
+            **options,
+        )
+        for index in range(count)
+    ]
+
+
+def _existing(folder, table, image_format, quality) -> manifest.Manifest | None:
+    """The manifest of a folder that may be added to, None where nothing is there."""
+    if not folder.exists():
+        return None
+    if not (folder / manifest.FILE).exists():
+        strangers = [entry.name for entry in folder.iterdir() if entry.name != staging.WORK]
+        if strangers and not (folder / staging.WORK).exists():
+            raise ValueError(
+                f"{folder} holds {strangers[0]!r} but no {manifest.FILE}; give an empty or new folder, or --overwrite"
+            )
+        return None
+    try:
+        old = manifest.info(folder)
+    except ValueError as error:
+        raise ValueError(f"{error}, with --overwrite") from error
+    here, asked = (old.full_table, old.image_format, old.jpeg_quality), (table, image_format, quality)
+    if here != asked:
+        what = ("the label table", "image_format", "jpeg_quality")
+        differing = [
+            f"{name} {getattr(a, 'name', a)} where {getattr(b, 'name', b)} is asked"
+            for name, a, b in zip(what, here, asked)
+            if a != b
+        ]
+        raise ValueError(f"{folder} was converted with {'; '.join(differing)}; --overwrite replaces it")
+    return old
+
+
+def _check_same(old, plans, unannotated_ids, run) -> None:
+    """Raises ValueError where a split of `old` that is asked for is not what converting it would give."""
+    checks = []
+    for name in plans.keys() & old.splits.keys():
+        split, jobs = old.splits[name], plans[name]
+        has_labels = jobs[0].pairs[0].label_path is not None
+        if split.examples != sum(len(job.pairs) for job in jobs):
+            reason = f"has {split.examples} images where the data set has {sum(len(job.pairs) for job in jobs)}"
+        elif len(split.shards) != len(jobs):
+            reason = f"has {len(split.shards)} shards where {len(jobs)} are asked"
+        elif split.has_labels != has_labels or split.unannotated_ids != tuple(unannotated_ids.get(name, ())):
+            reason = "has other labels"
+        else:
+            checks += [(build.compare, job, shard) for job, shard in zip(jobs, split.shards)]
+            continue
+        raise ValueError(f"{old.records_dir}: split {name} {reason}; --overwrite replaces the folder")
+    total = sum(len(job.pairs) for _, job, _ in checks)
+    for (_, job, _), reason in zip(checks, run("verify", checks, total)):
+        if reason:
+            raise ValueError(f"{old.records_dir}: {job.file} is not what converting gives: {reason}; use --overwrite")
+
+
+def _build_and_move(folder, plans, old, digest, table, image_format, quality, unannotated_ids, run) -> None:
+    jobs = [job for name in plans for job in plans[name]]
+    with staging.opened(folder, {job.file for job in jobs}, digest) as move:
+        total = sum(len(job.pairs) for job in jobs)
+        results = run("convert", [(build.build, job) for job in jobs], total)
+        notes = dict(zip((job.file for job in jobs), results))
+        splits = list(old.splits.values()) if old is not None else []
+        for name, split_jobs in plans.items():
+            has_labels = split_jobs[0].pairs[0].label_path is not None
+            split_notes = [notes[job.file] for job in split_jobs]
+            splits.append(
+                _split(name, split_notes, split_jobs[0].table, has_labels, tuple(unannotated_ids.get(name, ())))
+            )
+        move(manifest.to_bytes(table, image_format, quality, splits), replace=old is None)
+
+
+def _split(name, notes, table, has_labels, unannotated) -> manifest.Split:
+    found = [manifest.shard_from_json(note["shard"]) for note in notes]
+    pixels: dict[int, int] = {}
+    for note in notes:
+        for number, count in note["id_pixels"].items():
+            pixels[int(number)] = pixels.get(int(number), 0) + count
+    examples = sum(shard.examples for shard in found)
+    return manifest.Split(name, examples, has_labels, unannotated, pixels, tuple(found), table)
