@@ -14,7 +14,7 @@ import math
 import keras
 import tensorflow as tf
 
-from kseg.losses.global_sum_loss import all_reduce_sum
+from kseg.distribution.collectives import all_reduce_sum
 
 _serializable = keras.saving.register_keras_serializable("kseg")
 

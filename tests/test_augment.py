@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kseg.data import augment, mixing
 from kseg import config as config_module
+from kseg.data import augment, mixing
 
 # Far apart in every channel, so that the nearest one tells a pixel's label in spite of interpolation.
 _PALETTE = np.array([[20, 30, 230], [230, 40, 20], [30, 220, 40], [225, 225, 30]], np.uint8)

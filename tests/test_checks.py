@@ -10,9 +10,9 @@ import training_run
 from test_configs import RUNS
 
 import tfrecords
+from kseg import config as defaults
 from kseg import treatments
 from kseg.training import checks, dry_run, train
-from kseg import config as defaults
 
 ONE = tf.distribute.get_strategy()
 

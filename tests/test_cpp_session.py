@@ -1,4 +1,4 @@
-"""kseg/serving/cpp_session.py: arrays in and out of TensorFlow's C++ session, its errors, and the faults it makes visible."""
+"""Arrays in and out of TensorFlow's C++ session, its errors, and the faults it makes visible."""
 
 import keras
 import numpy as np

@@ -16,7 +16,8 @@ import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from kseg.serving import cpp_session, messages as wire
+from kseg.serving import cpp_session
+from kseg.serving import messages as wire
 
 ROOT = pathlib.Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"

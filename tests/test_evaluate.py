@@ -15,7 +15,8 @@ from PIL import Image
 
 import tfrecords
 from kseg import metrics
-from kseg.evaluation import evaluate, pixel_counts, report as scorecard
+from kseg.evaluation import evaluate, pixel_counts
+from kseg.evaluation import report as scorecard
 from kseg.metrics import histograms
 from kseg.models import unet
 from kseg.runs import workdir

@@ -1,4 +1,4 @@
-"""kseg/export/export.py, folding.py and signatures.py: what is served is what was trained, and it is whole or not there."""
+"""What is served is what was trained, and it is whole or not there."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""kseg/serving/predict.py and tools/predict.py: masks in official ids, overlays, and the same from a server as from a file."""
+"""Masks in official ids, overlays, and the same from a server as from a file."""
 
 import os
 import pathlib
@@ -10,7 +10,8 @@ import pytest
 import serving_stand_in
 import small_models
 
-from kseg.serving import client as serving, predict
+from kseg.serving import client as serving
+from kseg.serving import predict
 from tfrecords import labels
 
 ROOT = pathlib.Path(__file__).parent.parent

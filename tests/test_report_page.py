@@ -18,8 +18,10 @@ from matplotlib.text import Text
 from PIL import Image
 
 from kseg import treatments
-from kseg.study import grid, summary as findings
-from kseg.study.report import charts, contrast_figures, figures, page as report, picture_sheets, tables
+from kseg.study import grid
+from kseg.study import summary as findings
+from kseg.study.report import charts, contrast_figures, figures, picture_sheets, tables
+from kseg.study.report import page as report
 from tfrecords import labels
 
 ROOT = pathlib.Path(__file__).parent.parent

@@ -1,4 +1,4 @@
-"""kseg/serving/client.py and kseg/serving/messages.py: the client against the stand-in, and its messages against TF-Serving's own.
+"""The client against the stand-in, and its messages against TF-Serving's own.
 
 What runs here is TensorFlow's C++ session behind TF-Serving's protocol (tests/serving_stand_in.py), not TF-Serving.
 """
@@ -33,7 +33,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from kseg.serving import client as serving, cpp_session, messages
+from kseg.serving import client as serving
+from kseg.serving import cpp_session, messages
 
 ROOT = pathlib.Path(__file__).parent.parent
 TRANSPORTS = ["gRPC", "REST"]

@@ -18,8 +18,11 @@ import simulated_study
 import tiny_folders
 
 from kseg import treatments
-from kseg.study import folder as study_folder, grid, results, runner, statistics, summary as findings, worker
-from kseg.study.report import figures, fill_markdown, page as report
+from kseg.study import folder as study_folder
+from kseg.study import grid, results, runner, statistics, worker
+from kseg.study import summary as findings
+from kseg.study.report import figures, fill_markdown
+from kseg.study.report import page as report
 
 ROOT = pathlib.Path(__file__).parent.parent
 PYTHON = [sys.executable]

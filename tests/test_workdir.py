@@ -7,8 +7,8 @@ import types
 import numpy as np
 import pytest
 
-from kseg.runs import checkpoints, workdir
 from kseg import config as defaults
+from kseg.runs import checkpoints, workdir
 from tfrecords import labels
 
 

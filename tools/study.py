@@ -22,9 +22,9 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
+from kseg.config import check_file, one_line
 from kseg.study import runner
 from kseg.study.report import fill_markdown
-from kseg.config import check_file, one_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Study configuration, configs/study_*.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the study; made if missing.")

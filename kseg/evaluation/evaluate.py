@@ -2,7 +2,8 @@
 
 `evaluate` runs the network on the replicas of a tf.distribute strategy and counts on the host; `calibrate` chooses the
 abstention threshold on held-out images; `load_run` opens a finished training run, for evaluation, export and
-prediction alike. What is counted is in kseg/evaluation/pixel_counts.py, what is made of it in kseg/evaluation/report.py.
+prediction alike. What is counted is in kseg/evaluation/pixel_counts.py, what is made of it in
+kseg/evaluation/report.py.
 """
 
 import dataclasses
@@ -19,8 +20,8 @@ import tfrecords
 from kseg import metrics, treatments
 from kseg.data import input_pipeline
 from kseg.distribution import replicas
-from kseg.evaluation import pixel_counts, report as scorecard
-from kseg.models import unet
+from kseg.evaluation import pixel_counts
+from kseg.evaluation import report as scorecard
 from kseg.runs import workdir
 
 Report = scorecard.Report

@@ -1,7 +1,7 @@
 """Counting an evaluation: what a pixel was, whether an edge is near, what was decided, how it scored. NumPy only.
 
-Answers nothing itself; kseg/evaluation/report.py turns the counts into numbers. Each pixel with a meaning is counted exactly
-once per decision and once per score, in a cell of truth x edge x decision or bin:
+Answers nothing itself; kseg/evaluation/report.py turns the counts into numbers. Each pixel with a meaning is counted
+exactly once per decision and once per score, in a cell of truth x edge x decision or bin:
 
   truth   a class 0..K-1, or one of the V void ids; ids that are unannotated or in no table are counted nowhere
   edge    0: at most `EDGE_DISTANCE` px from another published id, 1: farther ("off edge")

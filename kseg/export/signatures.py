@@ -112,7 +112,8 @@ def build(network, treatment, threshold, limits, about_json, png_compression=-1)
                 image_bytes = guards.headers(image_bytes, limits)
 
                 def one(contents):
-                    # As in training and evaluation (kseg/data/decoding.py): TensorFlow's default for JPEG is less exact.
+                    # As in training and evaluation (kseg/data/decoding.py): TensorFlow's default for JPEG is less
+                    # exact.
                     image = tf.cond(
                         tf.equal(tf.strings.substr(contents, 0, 2), b"\xff\xd8"),
                         lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),

@@ -239,6 +239,12 @@ def width(span, channels):
     return channels if span is None else span[1] - span[0]
 
 
+def of_batch(loss, y_true, y_pred, sample_weight, options):
+    """`loss(**options)` of one batch: what the functions beside the loss classes do."""
+    # A function that XLA compiled would be thrown away with the loss.
+    return loss(**{"jit_compile": False, **options})(y_true, y_pred, sample_weight)
+
+
 def at_least_zero(name, value) -> float:
     if not 0 <= float(value) < float("inf"):
         raise ValueError(f"{name} must be a finite number >= 0; got {value!r}.")

@@ -1,15 +1,37 @@
-"""Counting pixels exactly; see confusion_matrix."""
+"""Counting pixels exactly: confusion matrices that keep abstentions, and void-score statistics in fixed memory.
 
-from kseg.metrics.confusion_matrix import (  # noqa: F401
-    ConfusionMatrix,
-    ScoreHistogram,
+Answers, for any Keras 3 model on TensorFlow: how good are the K classes, how much is lost to abstaining, where does
+void go, and how well does a score tell void from labelled pixels. Takes numbers (num_classes, ignore_class), never
+label tables, configs or files. Does not weight pixels, average per-image scores or plot.
+
+Tensor functions count (`confusion_matrix`, `score_bins`), Keras metrics accumulate counts (`ConfusionMatrix`,
+`ScoreHistogram`), and NumPy functions turn counts into numbers: those below for confusion matrices, those in
+kseg/metrics/histograms.py for histograms. Index K, one past the last class, is void in the truth and an abstention in
+the prediction.
+"""
+
+from kseg.metrics.confusion_matrix import ConfusionMatrix, confusion_matrix
+from kseg.metrics.iou import (
     abstain_rate,
     abstain_rate_correct,
     claimed_as,
-    confusion_matrix,
     leak,
     mean_iou,
     mean_iou_with_background,
     per_class_iou,
-    score_bins,
 )
+from kseg.metrics.score_histogram import ScoreHistogram, score_bins
+
+__all__ = [
+    "ConfusionMatrix",
+    "ScoreHistogram",
+    "abstain_rate",
+    "abstain_rate_correct",
+    "claimed_as",
+    "confusion_matrix",
+    "leak",
+    "mean_iou",
+    "mean_iou_with_background",
+    "per_class_iou",
+    "score_bins",
+]

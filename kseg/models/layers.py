@@ -1,6 +1,6 @@
 """The layers that the UNet is made of and Keras does not have, or not fast and exact enough.
 
-Import this module (kseg.unet does) before loading a model that holds them.
+Import this module (kseg.models.unet does) before loading a model that holds them.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import threading
 import keras
 import tensorflow as tf
 
-from kseg.losses.global_sum_loss import all_reduce_sum, num_replicas
+from kseg.distribution.collectives import all_reduce_sum, num_replicas
 
 _this_thread = threading.local()
 

@@ -129,8 +129,8 @@ def _check_form(study):
     lacking = [key for key in _KEYS if key not in study]
     if lacking:
         raise ValueError(
-            f"--config is not of a study, it lacks {len(lacking)} keys ({', '.join(lacking[:5])}); kseg/study/grid.py lists "
-            "them, configs/study_smoke.py is an example."
+            f"--config is not of a study, it lacks {len(lacking)} keys ({', '.join(lacking[:5])}); "
+            "kseg/study/grid.py lists them, configs/study_smoke.py is an example."
         )
     for key, parts in _ENTRIES.items():
         for entry in study[key]:

@@ -1,7 +1,7 @@
 """One finished training run of a study -> its result: evaluated, counted per frame, reduced to what comparing needs.
 
-Answers what goes into result.json beside the run's name; kseg/study/results.py says how it is written and read. Loads the
-model, so it runs in the run's own process.
+Answers what goes into result.json beside the run's name; kseg/study/results.py says how it is written and read. Loads
+the model, so it runs in the run's own process.
 """
 
 import json
@@ -12,7 +12,8 @@ import tensorflow as tf
 
 import tfrecords
 from kseg.data import input_pipeline
-from kseg.evaluation import evaluate, pixel_counts, report as scorecard
+from kseg.evaluation import evaluate, pixel_counts
+from kseg.evaluation import report as scorecard
 from kseg.metrics import histograms
 from kseg.study import results, statistics
 from kseg.study.report import picture_sheets
@@ -57,7 +58,7 @@ def of_run(folder: str, config, test_split: str, pictures_dir: str = "") -> dict
 
 
 def of_report(report, split: str) -> dict:
-    """What comparing needs of an evaluation: report, per-frame counts, curve, native point. See kseg/study/summary.py."""
+    """What comparing needs of an evaluation: report, per-frame counts, curve, native point. See summary.py."""
     values = report.to_json()
     kinds = [kind for kind in ("all", *pixel_counts.KINDS) if values["void"][kind]["pixels"]]
     return {

@@ -8,7 +8,8 @@ kseg/study/summary.py's, how that looks kseg/study/report/page.py's.
 import os
 
 import tfrecords
-from kseg.study import folder as study_folder, grid, results, worker
+from kseg.study import folder as study_folder
+from kseg.study import grid, results, worker
 
 
 def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
@@ -153,7 +154,7 @@ def _settings(runs):
 
 
 def _pictures(study, found, workdir):
-    """The sheets of kseg/study/report/picture_sheets.py, of the first seed of each headline arm, where they may be shown."""
+    """The sheets of report/picture_sheets.py, of the first seed of each headline arm, where they may be shown."""
     from kseg.study.report import picture_sheets
 
     if not study.publish_pictures:

@@ -21,7 +21,8 @@ from kseg.distribution import strategy as distribution
 from kseg.evaluation import evaluate
 from kseg.models import layers, recompute, unet
 from kseg.runs import checkpoints, workdir
-from kseg.training import checks, log as training_log
+from kseg.training import checks
+from kseg.training import log as training_log
 
 FINISHED, PREEMPTED = "finished", "preempted"
 

@@ -24,8 +24,8 @@ import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFilter
 
 import tfrecords
-from kseg.data import augment, decoding, input_pipeline
 from kseg import config as config_module
+from kseg.data import augment, decoding, input_pipeline
 
 _SIZE, _CROP = (1024, 2048), (512, 1024)
 _FRAMES, _BATCH, _BATCHES, _ROUNDS = 4, 8, 4, 4

@@ -1,7 +1,8 @@
 """The figures of a study, from study.json's content alone: f(study, narrow) -> matplotlib Figure, or None.
 
 None where the study has no runs for a figure. `narrow` is the layout for a telephone. Picks the numbers and lays out
-the panels; kseg/study/report/contrast_figures.py has the contrasts' figures, kseg/study/report/captions.py the words, kseg/study/report/charts.py draws the marks.
+the panels; kseg/study/report/contrast_figures.py has the contrasts' figures, kseg/study/report/captions.py the words,
+kseg/study/report/charts.py draws the marks.
 """
 
 import io
