@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from kseg import cpp_session
+from kseg.serving import cpp_session
 
 
 def main(export_dir, output, other=""):

@@ -14,7 +14,8 @@ import PIL.Image
 import requests
 from absl import app, flags
 
-from kseg import predict, serving
+from kseg import serving
+from kseg.serving import local as serving_local
 
 _EXPORT_DIR = flags.DEFINE_string("export_dir", None, "Folder of versions, as seen here.", required=True)
 _BASE_PATH = flags.DEFINE_string("base_path", None, "The same folder, as the server sees it.", required=True)
@@ -49,7 +50,7 @@ def main(argv):
     check("the model becomes AVAILABLE", wait(lambda: available(base, versions[0]), _START_SECONDS))
     if failed:
         sys.exit(1)
-    with predict.Local(os.path.join(_EXPORT_DIR.value, str(versions[0]))) as local:
+    with serving_local.Local(os.path.join(_EXPORT_DIR.value, str(versions[0]))) as local:
         expected, about = local.detail([picture, noise(31, 17)]), local.about()
         pixels = np.array(PIL.Image.open(io.BytesIO(noise(31, 17))))[None]
         expected_pixels = local.predict("tensor", {"image": pixels})["mask"]
@@ -76,7 +77,7 @@ def main(argv):
         check("a second version is loaded while the first serves", wait(lambda: available(base, new), _START_SECONDS))
         write_config(_CONFIG.value, versions[:2], {"stable": versions[0], "canary": new})
         canary = serving.Client(_GRPC.value, label="canary")
-        with predict.Local(os.path.join(_EXPORT_DIR.value, str(new))) as local:
+        with serving_local.Local(os.path.join(_EXPORT_DIR.value, str(new))) as local:
             there = local.detail([picture])
         check("the label canary reaches it", wait(lambda: answers(canary, [picture]) == there, 60))
         check("the label stable stays", clients["REST"].detail([picture]) == expected[:1])

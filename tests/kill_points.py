@@ -17,7 +17,7 @@ import sys
 import tiny_folders
 
 import tfrecords
-from tfrecords import labels, shards
+from tfrecords import files, labels, shards
 
 _EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 
@@ -117,7 +117,7 @@ def _check_readable(folder: pathlib.Path, expected: dict[str, bytes]) -> None:
         return
     for split in tfrecords.info(folder).splits.values():
         for shard in split.shards:
-            assert shards.file_sha256(folder / shard.file) == shard.sha256
+            assert files.file_sha256(folder / shard.file) == shard.sha256
 
 
 def _pairs(source: pathlib.Path, split: str) -> list[tfrecords.Pair]:

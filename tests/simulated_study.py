@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 from kseg.metrics import histograms
-from kseg.study import grid, results, statistics
+from kseg.study import grid, identity, results, statistics
 
 IDENTITY = {
     "code": "c" * 64,
@@ -55,7 +55,7 @@ def result(configuration, run, frames=FRAMES):
     classes = [name for i, name in enumerate(CLASSES) if i not in (*unseen_ids, *seen_ids)]
     # Frames are equally hard for every arm; runs differ by their arm and seed.
     hard = _smooth(np.random.default_rng(5), len(frames))
-    random = np.random.default_rng([run.seed, int(results.fingerprint(run.arm)[:8], 16)])
+    random = np.random.default_rng([run.seed, int(identity.fingerprint(run.arm)[:8], 16)])
     own = 0.3 * _smooth(random, len(frames)) + 0.5 * random.normal()
     base = 62 + 8 * np.log2(run.config.model.width / 8) + 3 * (run.config.train.total_steps > 840)
     base -= cost * (8 / run.config.model.width) ** 0.5
@@ -134,7 +134,7 @@ def result(configuration, run, frames=FRAMES):
             "caught": {
                 "lost": _LOST.tolist(),
                 "kinds": {
-                    kind: statistics.caught_at(v.sum(0), correct.sum(0), _LOST).tolist() for kind, v in void.items()
+                    kind: histograms.caught_at(v.sum(0), correct.sum(0), _LOST).tolist() for kind, v in void.items()
                 },
             },
             "native_point": {

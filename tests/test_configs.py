@@ -7,6 +7,7 @@ import pytest
 
 from kseg import config as defaults
 from kseg import treatments
+from kseg.commands import flags
 from kseg.models import unet
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -60,7 +61,7 @@ def test_every_default_can_be_overridden_from_the_command_line():
     ],
 )
 def test_a_mistyped_key_gets_the_right_one_in_one_line(argument, words):
-    text = defaults.explain(["train.py", "--config=configs/x.py", argument], ValueError("boom\nboom"))
+    text = flags.explain(["train.py", "--config=configs/x.py", argument], ValueError("boom\nboom"))
     assert "\n" not in text
     for word in words:
         assert word in text

@@ -347,7 +347,8 @@ def test_any_change_to_the_program_is_noticed_when_going_on(tmp_path):
     shutil.copytree(ROOT / "tfrecords", package, ignore=shutil.ignore_patterns("__pycache__"))
     code = """
 import sys
-from tfrecords import build, labels
+from tfrecords import labels
+from tfrecords.conversion import build
 print(build._fingerprint(build.Job("w", "r", "f", (), labels.CITYSCAPES, "png", 0, "fast")))
 assert "kseg" not in sys.modules
 """
@@ -893,14 +894,14 @@ def test_one_id_in_two_cities_is_refused(own_source, tmp_path):
 
 def test_without_beam_asking_for_it_says_what_to_install(source, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    monkeypatch.delitem(sys.modules, "tfrecords.beam_runner", raising=False)
+    monkeypatch.delitem(sys.modules, "tfrecords.conversion.beam", raising=False)
     with pytest.raises(ValueError, match=r"pip install 'kseg\[beam\]'"):
         _write(source, tmp_path / "records", runner="beam")
     assert not (tmp_path / "records").exists()
 
 
 def test_the_converter_does_not_load_tensorflow():
-    code = "import sys, tfrecords, tfrecords.check; assert not {'tensorflow', 'kseg'} & set(sys.modules)"
+    code = "import sys, tfrecords, tfrecords.conversion.verify; assert not {'tensorflow', 'kseg'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

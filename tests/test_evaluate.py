@@ -18,7 +18,8 @@ from kseg import metrics
 from kseg.evaluation import evaluate, pixel_counts
 from kseg.evaluation import report as scorecard
 from kseg.metrics import histograms
-from kseg.models import unet
+from kseg.models import full_size, unet
+from kseg.runs import finished as runs_finished
 from kseg.runs import workdir
 
 K = cases.K
@@ -237,11 +238,11 @@ def test_the_network_may_see_another_size_and_logits_are_interpolated_back():
         return x[..., :2]
 
     for size, antialias in (((20, 32), False), ((14, 32), True)):
-        found = evaluate.logits(model, images, size)
+        found = full_size.logits(model, images, size)
         small = tf.image.resize(tf.cast(images, tf.float32), size, antialias=antialias)
         assert seen[-1] == (2, *size, 3)
         assert np.array_equal(found, tf.image.resize(small, (30, 41))[..., :2])
-    assert np.array_equal(evaluate.logits(model, images), images[..., :2])
+    assert np.array_equal(full_size.logits(model, images), images[..., :2])
 
 
 def test_predictions_are_written_as_official_pngs_one_per_image(manifest, report, tmp_path):
@@ -322,7 +323,7 @@ def tool(*arguments):
 def test_the_command_writes_report_and_predictions(finished, manifest, tmp_path):
     done = tool(f"--workdir={finished}", "--split=val", f"--official_dir={tmp_path / 'png'}")
     assert done.returncode == 0, done.stderr
-    run = evaluate.load_run(str(finished))
+    run = runs_finished.load_run(str(finished))
     again = evaluate.evaluate(run.model, run.treatment, manifest, run.config, "val", threshold=-0.5, progress=False)
     values = json.loads((finished / "eval_val.json").read_text())
     assert values.pop("checkpoint") == "model" and values.pop("records") == manifest.digest
@@ -333,7 +334,7 @@ def test_the_command_writes_report_and_predictions(finished, manifest, tmp_path)
 
 
 def test_load_run_gives_the_run_back(finished, manifest):
-    run = evaluate.load_run(str(finished))
+    run = runs_finished.load_run(str(finished))
     assert run.table == cases.TABLE and run.digest == manifest.digest
     assert run.treatment.name == "background_class" and run.treatment.num_outputs == K + 1
     assert run.config.model.width == 2 and run.calibration["threshold"] == -0.5
@@ -355,7 +356,7 @@ def test_a_damaged_run_is_refused_in_one_line(finished, tmp_path, damage, messag
     copy_run(finished, tmp_path)
     damage(tmp_path)
     with pytest.raises(ValueError, match=message) as error:
-        evaluate.load_run(str(tmp_path))
+        runs_finished.load_run(str(tmp_path))
     assert "\n" not in str(error.value)
 
 

@@ -17,9 +17,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from kseg import config, treatments
 from kseg.data import decoding
-from kseg.evaluation import evaluate
 from kseg.export import export, folding, guards, signatures, verify
-from kseg.models import unet
+from kseg.models import full_size, unet
 from kseg.serving import client, cpp_session, messages
 from tfrecords import labels
 
@@ -218,7 +217,7 @@ def test_the_evaluation_size_is_inside_the_graph(tmp_path):
     path = export.export_model(model, treatment, labels.CITYSCAPES, str(tmp_path), input_size=(24, 40), warmup_sizes=())
     image = small_models.picture(61, 90)
     network = folding.fold(model)
-    in_graph = tf.function(lambda x: evaluate.logits(network, x, (24, 40)))
+    in_graph = tf.function(lambda x: full_size.logits(network, x, (24, 40)))
     expected = signatures.answer(treatment, None, in_graph(image[None].astype(np.float32)))
     whole = signatures.answer(treatment, None, network(image[None].astype(np.float32)))
     with cpp_session.CppSession(path) as session:

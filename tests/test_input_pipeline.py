@@ -10,7 +10,7 @@ from PIL import Image
 
 import tfrecords
 from kseg import config as config_module
-from kseg.data import decoding, input_pipeline
+from kseg.data import decoding, input_pipeline, splits
 
 _IDS = [f"0001TP_{number:06d}" for number in range(0, 210, 30)] + [f"Seq05VD_f{number:05d}" for number in range(6)]
 _HEIGHT, _WIDTH = 24, 32
@@ -185,7 +185,7 @@ def test_chosen_void_ids_are_void_in_targets_and_unseen_ones_255_under_every_enc
         "background": {2: 8, 5: 255, 7: 255, 11: 8, 12: 8},
         "hybrid": {2: 8, 5: 255, 7: 255, 11: 8, 12: 255},
     }
-    assert input_pipeline.label_table(config, manifest).num_classes == 8
+    assert splits.label_table(config, manifest).num_classes == 8
     for encoding, values in void.items():
         (batch,) = _batches(config, manifest, 1, encoding=encoding, batch_size=13)
         for number, target in zip(_numbers([batch]), batch["target"]):
@@ -244,7 +244,7 @@ def test_calibration_images_are_the_end_of_each_sequence_after_a_gap(manifest):
     config = _config()
     config.data.calibration_fraction = 0.25
     image_ids = manifest.index("train")[3]
-    training, calibration = input_pipeline.split_calibration(config, manifest)
+    training, calibration = splits.split_calibration(config, manifest)
     # 7 frames: round(1.75) = 2 held out after a gap of 1; 6 frames: round(1.5) = 2 likewise.
     assert sorted(image_ids[index] for index in calibration) == _IDS[5:7] + _IDS[11:13]
     assert sorted(image_ids[index] for index in training) == _IDS[0:4] + _IDS[7:10]
@@ -268,14 +268,14 @@ def test_whole_sequences_are_held_out_where_there_are_many(manifest):
     names = [f"city{number}_{frame:06d}_000019" for number in range(20) for frame in range(3 + number % 5)]
     config = _config()
     config.data.calibration_fraction = 0.2
-    training, calibration = input_pipeline.split_calibration(config, _with_ids(manifest, names))
+    training, calibration = splits.split_calibration(config, _with_ids(manifest, names))
     assert len(training) + len(calibration) == len(names)
     held_out = {names[index].split("_")[0] for index in calibration}
     assert held_out.isdisjoint({names[index].split("_")[0] for index in training})
     assert 0.15 * len(names) < len(calibration) <= 0.2 * len(names)
     # The order of the records has no say.
     order = np.random.default_rng(0).permutation(len(names))
-    again = input_pipeline.split_calibration(config, _with_ids(manifest, [names[index] for index in order]))
+    again = splits.split_calibration(config, _with_ids(manifest, [names[index] for index in order]))
     assert {names[order[index]] for index in again[1]} == {names[index] for index in calibration}
 
 
@@ -283,7 +283,7 @@ def test_frames_are_ordered_by_number_and_long_sequences_leave_a_twentieth_as_ga
     names = [f"drive_{frame}" for frame in range(200)]
     config = _config()
     config.data.calibration_fraction = 0.1
-    training, calibration = input_pipeline.split_calibration(config, _with_ids(manifest, names))
+    training, calibration = splits.split_calibration(config, _with_ids(manifest, names))
     assert training.tolist() == list(range(170)) and calibration.tolist() == list(range(180, 200))
 
 
@@ -291,7 +291,7 @@ def test_no_sequence_is_ever_held_out_wholly_where_there_are_few(manifest):
     config = _config()
     config.data.calibration_fraction = 0.5
     names = ["a_0", "a_1", "b_0", "b_1", "b_2", "c_0"]
-    training, calibration = input_pipeline.split_calibration(config, _with_ids(manifest, names))
+    training, calibration = splits.split_calibration(config, _with_ids(manifest, names))
     # a and c are too short for a frame, a gap and a frame; of b's three, half would be two: one is left to train on.
     assert [names[index] for index in calibration] == ["b_2"]
     assert [names[index] for index in training] == ["a_0", "a_1", "b_0", "c_0"]
@@ -299,14 +299,14 @@ def test_no_sequence_is_ever_held_out_wholly_where_there_are_few(manifest):
 
 def test_nothing_is_held_out_at_fraction_zero_and_what_cannot_be_is_refused(manifest):
     config = _config()
-    training, calibration = input_pipeline.split_calibration(config, manifest)
+    training, calibration = splits.split_calibration(config, manifest)
     assert training.tolist() == list(range(13)) and calibration.size == 0
     config.data.calibration_fraction = 0.1
     with pytest.raises(ValueError, match="no sequence of split 'train' has frames enough"):
-        input_pipeline.split_calibration(config, _with_ids(manifest, ["a_0", "a_1"]))
+        splits.split_calibration(config, _with_ids(manifest, ["a_0", "a_1"]))
     config.data.calibration_fraction = 1.0
     with pytest.raises(ValueError, match="data.calibration_fraction is 1.0; expected a share from 0"):
-        input_pipeline.split_calibration(config, manifest)
+        splits.split_calibration(config, manifest)
 
 
 def test_what_cannot_be_trained_on_is_refused_in_one_line(manifest, pairs, tmp_path):

@@ -11,6 +11,7 @@ import serving_stand_in
 import small_models
 
 from kseg.serving import client as serving
+from kseg.serving import local as serving_local
 from kseg.serving import predict
 from tfrecords import labels
 
@@ -24,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def local(folder):
-    with predict.Local(str(folder.parent)) as opened:
+    with serving_local.Local(str(folder.parent)) as opened:
         yield opened
 
 
@@ -169,19 +170,19 @@ def test_wrong_paths_are_refused_before_any_work(local, images, tmp_path):
 
 
 def test_a_model_folder_may_be_the_base_or_a_version_and_nothing_else(folder, tmp_path):
-    assert predict.version_folder(str(folder)) == str(folder)
-    assert predict.version_folder(str(folder.parent)) == str(folder)
+    assert serving_local.version_folder(str(folder)) == str(folder)
+    assert serving_local.version_folder(str(folder.parent)) == str(folder)
     for name in ("2", "10", "x"):
         (tmp_path / name).mkdir()
-    assert predict.version_folder(str(tmp_path)) == str(tmp_path / "10")
+    assert serving_local.version_folder(str(tmp_path)) == str(tmp_path / "10")
     with pytest.raises(ValueError, match="cannot be loaded"):
-        predict.Local(str(tmp_path))
+        serving_local.Local(str(tmp_path))
     (tmp_path / "run").mkdir()
     with pytest.raises(ValueError, match="no exported model"):
-        predict.version_folder(str(tmp_path / "run"))
+        serving_local.version_folder(str(tmp_path / "run"))
     (tmp_path / "run" / "model.keras").touch()
     with pytest.raises(ValueError, match="export it first: python tools/export.py"):
-        predict.version_folder(str(tmp_path / "run"))
+        serving_local.version_folder(str(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(

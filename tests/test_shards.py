@@ -8,8 +8,9 @@ import pytest
 import tiny_folders
 
 import tfrecords
+from tfrecords import files as tfrecords_files
 from tfrecords import labels, manifest, shards
-from tfrecords.conversion import build, convert, runners
+from tfrecords.conversion import build, convert
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_two_attempts_at_one_shard_do_not_write_into_one_file(tmp_path):
         first.write(b"b")
     assert [path.name for path in tmp_path.iterdir()] == ["shard"]
     assert [payload for _, payload in shards.records(tmp_path / "shard")] == [b"a" * 100, b"b"]
-    assert shards.file_sha256(tmp_path / "shard") == first.sha256 != second.sha256
+    assert tfrecords_files.file_sha256(tmp_path / "shard") == first.sha256 != second.sha256
 
 
 @pytest.mark.parametrize("damage", ["another byte", "a byte more", "none", "none, and moved"])
@@ -125,11 +126,11 @@ def test_a_shard_that_is_not_what_its_workers_note_says_is_refused(damage, tmp_p
     if damage.startswith("none"):
         if damage != "none":
             path.rename(tmp_path / job.file)
-        assert runners.read_note(job) == json.loads(json.dumps(note))
+        assert build.read_note(job) == json.loads(json.dumps(note))
         return
     path.write_bytes(data[:-1] + b"x" if damage == "another byte" else data + b"x")
     with pytest.raises(ValueError, match=r"train-00000-of-00001.tfrecord has \d+ bytes .* run again") as caught:
-        runners.read_note(job)
+        build.read_note(job)
     assert "\n" not in str(caught.value)
 
 

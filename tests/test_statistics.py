@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from kseg import metrics
+from kseg.metrics import histograms
 from kseg.study import statistics
 
 SEQUENCES = np.array(["dusk"] * 62 + ["street"] * 171)  # as long as CamVid's test sequences
@@ -127,10 +128,10 @@ def test_mean_iou_is_that_of_the_metrics():
 
 def test_caught_at_reads_the_roc_polygon():
     void, labelled = [0, 2, 2], [8, 1, 1]  # thresholds: lose 0.1 catch 0.5, lose 0.2 catch 1
-    assert statistics.caught_at(void, labelled, [0.05, 0.1, 0.15, 0.2, 0.5]) == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+    assert histograms.caught_at(void, labelled, [0.05, 0.1, 0.15, 0.2, 0.5]) == pytest.approx([0.25, 0.5, 0.75, 1, 1])
     # A bin that holds void alone is a step up at no cost.
-    assert statistics.caught_at([0, 0, 3, 1], [5, 5, 0, 0], [0.001]) == pytest.approx([1])
-    assert np.isnan(statistics.caught_at([0, 0], [1, 1], [0.1])).all()
+    assert histograms.caught_at([0, 0, 3, 1], [5, 5, 0, 0], [0.001]) == pytest.approx([1])
+    assert np.isnan(histograms.caught_at([0, 0], [1, 1], [0.1])).all()
 
 
 def _correlated(random, simulations, frames, correlation):

@@ -19,7 +19,7 @@ import tiny_folders
 
 from kseg import treatments
 from kseg.study import folder as study_folder
-from kseg.study import grid, results, runner, statistics, worker
+from kseg.study import grid, identity, measures, publish, results, runner, statistics, worker
 from kseg.study import summary as findings
 from kseg.study.report import figures, fill_markdown
 from kseg.study.report import page as report
@@ -172,8 +172,8 @@ def test_a_configuration_of_one_training_run_is_no_study():
 
 def test_every_measure_of_a_result_is_known_by_its_name(camvid):
     for run in grid.expand(camvid)[::20]:
-        for name in findings.measures(simulated_study.result(camvid, run, simulated_study.FRAMES[:10])):
-            assert findings.is_measure(name), name
+        for name in measures.measures(simulated_study.result(camvid, run, simulated_study.FRAMES[:10])):
+            assert measures.is_measure(name), name
 
 
 def test_shares_of_a_job_array_are_the_whole_without_overlap(camvid):
@@ -419,12 +419,12 @@ def test_study_json_is_deterministic_and_without_nan(summary):
 STAND_IN = """
 import json, os, shutil, sys, threading, time
 sys.path.insert(0, {root!r})
-from kseg import study_folder, study_run
+from kseg.study import folder as study_folder, worker
 folder = sys.argv[1]
-with study_run.hold(folder) as held:
+with worker.hold(folder) as held:
     if not held:
-        sys.exit(study_run.HELD)
-    threading.Thread(target=study_run.end_with_parent, daemon=True).start()
+        sys.exit(worker.HELD)
+    threading.Thread(target=worker.end_with_parent, daemon=True).start()
     request = json.load(open(os.path.join(folder, "run.json")))
     {body}
     shutil.copy(os.path.join({made!r}, "runs", request["id"], "result.json"), folder)
@@ -438,8 +438,8 @@ def stand_in(smoke, tmp_path, monkeypatch):
 
     digest = tfrecords.info(make_records(tmp_path, {"train": 4, "val": 1})).digest
     # The fingerprint of made-up results; the true one would change under whoever edits while this runs.
-    monkeypatch.setattr(results, "code_fingerprint", lambda: simulated_study.IDENTITY["code"])
-    monkeypatch.setattr(results, "versions", lambda: simulated_study.IDENTITY["versions"])
+    monkeypatch.setattr(identity, "code_fingerprint", lambda: simulated_study.IDENTITY["code"])
+    monkeypatch.setattr(identity, "versions", lambda: simulated_study.IDENTITY["versions"])
     monkeypatch.setitem(simulated_study.IDENTITY, "records", digest)
     simulated_study.write(smoke, tmp_path / "made", frames=simulated_study.FRAMES[:30])
 
@@ -480,7 +480,7 @@ def test_a_crash_does_not_end_the_study_is_kept_and_is_tried_again(smoke, stand_
     assert [study_folder.state(run, folder) for run in grid.expand(smoke)] == ["failed"] + ["finished"] * 3
     assert any("FAILED, exit status 1: ValueError: the loss is not finite" in line for line in lines)
     monkeypatch.setattr(figures, "figures", lambda made: {})
-    summary = runner.render(smoke, folder, say=lines.append)
+    summary = publish.render(smoke, folder, say=lines.append)
     assert summary["runs"]["failed"] == [first.id] and summary["runs"]["missing"] == []
     assert first.id in (tmp_path / "w" / "report.html").read_text()
     stand_in("pass")
@@ -492,7 +492,7 @@ def test_a_crash_does_not_end_the_study_is_kept_and_is_tried_again(smoke, stand_
 def test_other_code_or_records_are_refused_before_anything_runs(smoke, stand_in, tmp_path, monkeypatch):
     folder = str(tmp_path / "w")
     runner.carry_out(smoke, folder, only="0/4", say=lambda line: None)
-    monkeypatch.setattr(results, "code_fingerprint", lambda: "f" * 64)
+    monkeypatch.setattr(identity, "code_fingerprint", lambda: "f" * 64)
     with pytest.raises(ValueError, match=r"was made with other code \(\w{12}, now ffffffffffff\)"):
         runner.carry_out(smoke, folder, say=lambda line: None)
 
@@ -518,7 +518,7 @@ def test_nothing_begins_beside_what_it_could_not_be_compared_with(smoke, stand_i
         else:
             result["settings"]["train"]["total_steps"] = 9
             message = r"has other settings than this study's ignore-s1: train.total_steps \(9 / 4\)"
-        result["id"] = f"{result['arm']}-s1-{results.fingerprint(result['settings'])[:8]}"
+        result["id"] = f"{result['arm']}-s1-{identity.fingerprint(result['settings'])[:8]}"
         (folder / "runs" / result["id"]).mkdir()
         results.save(folder / "runs" / result["id"] / "result.json", result)
     with pytest.raises(ValueError, match=message):
@@ -530,11 +530,11 @@ def test_a_run_begun_with_other_code_is_not_gone_on_with(smoke, stand_in, tmp_pa
     stand_in("os.makedirs(os.path.join(folder, 'train/checkpoints/2')); sys.exit(1)")
     runner.carry_out(smoke, str(tmp_path / "w"), only="0/4", say=lambda line: None)
     stand_in("pass")
-    code = results.code_fingerprint()
-    monkeypatch.setattr(results, "code_fingerprint", lambda: "f" * 64)
+    code = identity.code_fingerprint()
+    monkeypatch.setattr(identity, "code_fingerprint", lambda: "f" * 64)
     with pytest.raises(ValueError, match="was begun with other code"):
         runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
-    monkeypatch.setattr(results, "code_fingerprint", lambda: code)
+    monkeypatch.setattr(identity, "code_fingerprint", lambda: code)
     assert runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None) == []
 
 
@@ -571,7 +571,7 @@ def test_a_seed_belongs_to_one_device_however_many_come_at_once(tmp_path):
 
 CLAIM = """
     if study_folder.claim_seed({folder!r}, request["seed"], {device!r}) != {device!r}:
-        sys.exit(study_run.ELSEWHERE)
+        sys.exit(worker.ELSEWHERE)
     {body}"""
 
 
@@ -608,7 +608,7 @@ def test_a_seed_begun_elsewhere_is_passed_over_before_anything_of_it_is_finished
 
 def test_code_that_changes_while_a_study_runs_stops_it(smoke, stand_in, tmp_path, monkeypatch):
     codes = iter([simulated_study.IDENTITY["code"]] * 2 + ["f" * 64] * 9)
-    monkeypatch.setattr(results, "code_fingerprint", lambda: next(codes))
+    monkeypatch.setattr(identity, "code_fingerprint", lambda: next(codes))
     with pytest.raises(ValueError, match="has changed since the study started"):
         runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
     states = [study_folder.state(run, str(tmp_path / "w")) for run in grid.expand(smoke)]
@@ -683,8 +683,8 @@ def test_a_killed_study_takes_its_run_with_it_and_goes_on_when_started_again(smo
 def test_collecting_copies_results_alone_and_renders_the_same(smoke, stand_in, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "figures", lambda made: {})  # the page's figures have tests of their own
     runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
-    ours = runner.render(smoke, str(tmp_path / "w"), say=lambda line: None)
-    theirs = runner.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
+    ours = publish.render(smoke, str(tmp_path / "w"), say=lambda line: None)
+    theirs = publish.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
     assert ours == theirs
     assert (tmp_path / "w/study.json").read_bytes() == (tmp_path / "docs/study.json").read_bytes()
     files = {path.name for path in (tmp_path / "docs" / "runs").rglob("*") if path.is_file()}
@@ -696,13 +696,13 @@ def test_a_run_that_failed_is_listed_where_the_others_are_collected(smoke, stand
     first, *others = grid.expand(smoke)
     stand_in("if request['arm'] == 'ignore' and request['seed'] == 0: sys.exit(1)")
     runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
-    summary = runner.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
+    summary = publish.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
     assert summary["runs"]["failed"] == [first.id] and summary["runs"]["missing"] == []
-    assert runner.render(smoke, str(tmp_path / "docs"), say=lambda line: None) == summary
+    assert publish.render(smoke, str(tmp_path / "docs"), say=lambda line: None) == summary
     stand_in("pass")
     runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
     assert (
-        runner.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)["runs"]["failed"]
+        publish.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)["runs"]["failed"]
         == []
     )
 
@@ -734,7 +734,7 @@ def test_what_cannot_be_collected_leaves_the_folder_as_it_was(smoke, tmp_path, d
         "frames": "was evaluated on other frames",
     }.get(damage, f"^{path}: expected a result")
     with pytest.raises(ValueError, match=message):
-        runner.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
+        publish.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
     assert tree(tmp_path / "docs") == before
 
 
@@ -762,7 +762,7 @@ def test_a_real_run_leaves_a_small_whole_result_that_the_tool_renders(tmp_path):
     native = results.unpack(evaluation["frames"]["native"]).sum(0)
     assert native.tolist() == evaluation["report"]["confusion_matrix"]
     assert (tmp_path / "w" / "seeds" / "0").read_text() == result["identity"]["device"] + "\n"
-    assert result["flops"] > 0 and result["identity"]["code"] == results.code_fingerprint()
+    assert result["flops"] > 0 and result["identity"]["code"] == identity.code_fingerprint()
     listed = tool("--list")
     assert "1 finished" in listed.stdout and "3 waiting" in listed.stdout
     rendered = tool("--report_only")

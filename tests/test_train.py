@@ -12,7 +12,7 @@ import pytest
 import training_run
 from conftest import ROOT, run_tool
 
-from kseg.training import train
+from kseg.training import step, train
 
 
 def run(folder, records, when="never", *changes, check=True):
@@ -228,9 +228,9 @@ def test_class_weights_have_mean_one_over_labelled_pixels():
     table = types.SimpleNamespace(class_ids=((3,), (5,), (9,)))
     manifest = types.SimpleNamespace(splits={"train": types.SimpleNamespace(id_pixels={3: 90, 5: 10, 7: 1000})})
     config.loss.class_weights = "inverse_sqrt"
-    weights = train.class_weights(config, manifest, table)
+    weights = step.class_weights(config, manifest, table)
     assert weights @ [0.9, 0.1, 0] == pytest.approx(1)
     assert weights[1] / weights[0] == pytest.approx(3) and weights[2] == 0
     config.loss.class_weights = "median_frequency"
-    weights = train.class_weights(config, manifest, table)
+    weights = step.class_weights(config, manifest, table)
     assert weights[1] / weights[0] == pytest.approx(9)

@@ -15,11 +15,12 @@ from tensorflow.core.util import event_pb2
 
 import tfrecords
 from kseg import optimizers, pictures, treatments
-from kseg.data import input_pipeline
+from kseg.data import input_pipeline, splits
 from kseg.evaluation import evaluate
 from kseg.models import unet
-from kseg.runs import checkpoints
+from kseg.runs import checkpoints, finished
 from kseg.training import dry_run, train
+from kseg.training import step as training_step
 
 
 def settings(records, *changes):
@@ -62,7 +63,7 @@ def test_class_weights_are_in_the_loss_that_is_trained_on(averaged, beginning, r
     model = unet.build(config.model, 20)
     model.set_weights(beginning.weights)
     logits = model(batch["image"], training=True)
-    weights = train.class_weights(config, manifest, input_pipeline.label_table(config, manifest))
+    weights = training_step.class_weights(config, manifest, splits.label_table(config, manifest))
     weighted, plain = (
         float(treatments.get(config.treatment, 19, config.loss, w).loss(batch["target"], logits))
         for w in (weights, None)
@@ -101,9 +102,9 @@ def test_the_averages_are_what_is_saved_and_evaluated(averaged, records):
         np.testing.assert_array_equal(weight.numpy(), average)
     raw = [arrays[f"model/{i}"] for i in range(len(model.variables))]
     assert any(w.shape == r.shape and np.any(w.numpy() != r) for w, r in zip(model.variables, raw))
-    run = evaluate.load_run(str(averaged))
+    run = finished.load_run(str(averaged))
     manifest = tfrecords.info(records)
-    indices = input_pipeline.split_calibration(run.config, manifest)[1]
+    indices = splits.split_calibration(run.config, manifest)[1]
     report = evaluate.evaluate(run.model, run.treatment, manifest, run.config, "train", indices, progress=False)
     assert report.to_json()["mean_iou"] == pytest.approx(lines(averaged)[-1]["eval_mean_iou"], abs=1e-6)
     assert evaluate.calibration(report, run.config) == run.calibration
@@ -200,7 +201,7 @@ def test_a_dry_run_draws_the_first_batch_and_trains_nothing(records, tmp_path, c
     manifest = tfrecords.info(records)
     first = next(iter(input_pipeline.train_dataset(config, manifest, "background")))
     np.testing.assert_array_equal(shown[:32, :64], first["image"][0])
-    table = input_pipeline.label_table(config, manifest)
+    table = splits.label_table(config, manifest)
     np.testing.assert_array_equal(shown[:32, 64:], pictures.colorize(first["target"][0].numpy(), table))
     printed = capsys.readouterr().out
     parameters = unet.build(config.model, 20).count_params()

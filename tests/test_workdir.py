@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kseg import config as defaults
-from kseg.runs import checkpoints, workdir
+from kseg.runs import checkpoints, metrics_log, workdir
 from tfrecords import labels
 
 
@@ -78,14 +78,14 @@ def test_other_records_are_refused(tmp_path):
 
 def test_metrics_are_cut_back_to_the_checkpoint_and_a_half_line_is_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    log = workdir.MetricsLog(str(path), 0)
+    log = metrics_log.MetricsLog(str(path), 0)
     for step in (10, 20, 30):
         log.write(step, loss=step / 10, scale=float("nan"))
     log.close()
     whole = path.read_text()
     assert whole.splitlines()[0] == '{"step": 10, "loss": 1.0, "scale": null}'
     path.write_text(whole + '{"step": 40, "lo')
-    workdir.MetricsLog(str(path), 25).close()
+    metrics_log.MetricsLog(str(path), 25).close()
     assert path.read_text() == "".join(whole.splitlines(True)[:2])
 
 
@@ -94,7 +94,7 @@ def test_a_damaged_line_of_metrics_is_named_with_its_file(tmp_path, line):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2, is damaged") as caught:
-        workdir.MetricsLog(str(path), 9)
+        metrics_log.MetricsLog(str(path), 9)
     assert "\n" not in str(caught.value)
     assert path.read_bytes().count(b"\n") == 3
 

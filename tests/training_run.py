@@ -19,7 +19,6 @@ from absl import logging  # noqa: E402
 
 from kseg import config as defaults  # noqa: E402
 from kseg.distribution import sigterm, strategy  # noqa: E402
-from kseg.runs import workdir  # noqa: E402
 from kseg.training import train  # noqa: E402
 
 
@@ -37,7 +36,7 @@ def settings(records, changes=()):
     config.eval.every_steps, config.log.every_steps, config.log.pictures = 4, 2, 1
     for change in changes:
         key, value = change.split("=")
-        workdir.set_key(config, key, ast.literal_eval(value))
+        defaults.set_key(config, key, ast.literal_eval(value))
     return config
 
 

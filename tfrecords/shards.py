@@ -10,7 +10,7 @@ import struct
 
 import google_crc32c
 
-from tfrecords import example, manifest
+from tfrecords import example, files, manifest
 
 _FRAME_BYTES = 16  # of a record besides its payload
 
@@ -26,7 +26,7 @@ class Writer:
 
     def __init__(self, path: str | os.PathLike):
         self._path = os.fspath(path)
-        self._temporary = _temporary(self._path)
+        self._temporary = files.temporary(self._path)
         self._hash = hashlib.sha256()
         self.offsets: list[int] = []
         self.bytes = 0
@@ -49,7 +49,7 @@ class Writer:
                 self._hash.update(part)
                 self.bytes += len(part)
         except OSError as error:
-            raise _named(error, self._temporary) from error
+            raise files.named(error, self._temporary) from error
 
     def __exit__(self, kind, value, traceback) -> None:
         try:
@@ -62,25 +62,10 @@ class Writer:
             if kind is None:
                 os.replace(self._temporary, self._path)
         except OSError as error:
-            raise _named(error, self._temporary) from error
+            raise files.named(error, self._temporary) from error
         finally:
             if os.path.exists(self._temporary):
                 os.remove(self._temporary)
-
-
-def write_file(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a small file whole or not at all: temporary name, fsync, rename."""
-    temporary = _temporary(path)
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise _named(error, temporary) from error
 
 
 def records(path: str | os.PathLike):
@@ -135,32 +120,7 @@ def read_shard(path: str | os.PathLike, shard: manifest.Shard):
         raise ValueError(f"{path} has {number} records, {manifest.FILE} says {shard.examples}; convert again")
 
 
-def file_sha256(path: str | os.PathLike) -> str:
-    """Hexadecimal, read in pieces."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync_folder(path: str | os.PathLike) -> None:
-    """Puts the folder's names on the disk, so that a rename survives a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _temporary(path: str | os.PathLike) -> str:
-    """A name beside `path` that no other process or attempt uses."""
-    return f"{os.fspath(path)}.{os.urandom(8).hex()}.tmp"
-
-
 def _masked_crc(data: bytes) -> bytes:
     """CRC-32C, rotated and offset as TensorFlow does so that a CRC of data that hold CRCs stays useful."""
     crc = google_crc32c.value(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def _named(error: OSError, path: str) -> OSError:
-    """The same error with the file's name, which failing writes lack ("No space left on device")."""
-    return error if error.filename else type(error)(error.errno, error.strerror, path)

@@ -77,9 +77,10 @@ def results(part, exports, path):
     from kseg import pictures
     from kseg.data import input_pipeline
     from kseg.evaluation import evaluate
+    from kseg.runs import finished
     from kseg.serving import cpp_session
 
-    reports, runs = {}, {arm: evaluate.load_run(part[arm]) for arm in _ARMS}
+    reports, runs = {}, {arm: finished.load_run(part[arm]) for arm in _ARMS}
     manifest = tfrecords.info(part["records"])
     for arm in _ARMS:
         with open(os.path.join(part[arm], "eval_val.json")) as file:

@@ -26,7 +26,7 @@ _PARALLEL = flags.DEFINE_integer("parallel", 4, "Images at work at the same time
 def main(argv):
     if _MODEL.value and not _SERVER.value:
         kseg.load_tensorflow_quietly()  # a server is asked without TensorFlow
-    from kseg.serving import client, predict
+    from kseg.serving import client, local, predict
 
     try:
         if bool(_MODEL.value) == bool(_SERVER.value):
@@ -40,7 +40,7 @@ def main(argv):
                 report=lambda line: print(line, file=sys.stderr),
             )
         else:
-            model = predict.Local(_MODEL.value)
+            model = local.Local(_MODEL.value)
         with model:
             failures = predict.predict_files(
                 model, argv[1:], _OUTPUT_DIR.value, void_score=_VOID_SCORE.value, parallel=_PARALLEL.value

@@ -22,8 +22,8 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from kseg.config import check_file, one_line
-from kseg.study import runner
+from kseg.commands.flags import check_file, one_line
+from kseg.study import publish, runner
 from kseg.study.report import fill_markdown
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Study configuration, configs/study_*.py.")
@@ -64,14 +64,14 @@ def main(argv):
         elif _LIST.value:
             runner.show(config, workdir, _ONLY.value)
         elif _COLLECT.value:
-            runner.collect(config, workdir, _COLLECT.value)
+            publish.collect(config, workdir, _COLLECT.value)
         else:
             if not _REPORT_ONLY.value:
                 failed = runner.carry_out(config, workdir, _ONLY.value)
             # A share of the runs is not the one to render.
-            summary = runner.render(config, workdir) if not _ONLY.value else {"choices": []}
+            summary = publish.render(config, workdir) if not _ONLY.value else {"choices": []}
             if _CHOOSE.value:
-                runner.show_choices(summary)
+                publish.show_choices(summary)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {one_line(error)}")
     except KeyboardInterrupt:

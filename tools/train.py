@@ -13,7 +13,7 @@ from ml_collections import config_flags
 
 import kseg
 import tfrecords
-from kseg import config
+from kseg.commands import flags as commands_flags
 from kseg.distribution import sigterm
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; its keys are in kseg/config.py.")
@@ -56,10 +56,10 @@ def main(argv):
 def parse(argv):
     """Flags, with one line instead of a traceback for a key or a file that does not exist."""
     try:
-        config.check_file(argv)
+        commands_flags.check_file(argv)
         return flags.FLAGS(argv)
     except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError, ImportError) as error:
-        sys.exit(f"error: {config.explain(argv, error)}")
+        sys.exit(f"error: {commands_flags.explain(argv, error)}")
 
 
 if __name__ == "__main__":

@@ -13,17 +13,13 @@ metrics are elsewhere.
 """
 
 import functools
-import hashlib
-import re
 
 import numpy as np
 import tensorflow as tf
 
 import tfrecords
-from kseg.data import augment, decoding, mixing, tfa_ops
+from kseg.data import augment, decoding, mixing, splits, tfa_ops
 
-_GAP = 0.05  # share of a sequence between its training frames and its calibration frames, used for neither
-_MIN_SEQUENCES = 4  # from this number of sequences on, whole ones are held out
 _CROP_TRIES = 10  # with augment.cat_max_ratio; the last crop is taken as it is
 # Seeds: a crop has the number of its example; what is mixed into it, and how, have numbers beyond all examples.
 _SHUFFLE, _MIX, _CLASSES, _PARTNER, _SECOND_PARTNER, _ADDONS = -1, 1 << 40, 2 << 40, 3 << 40, 4 << 40, 5 << 40
@@ -31,54 +27,6 @@ _SHUFFLE, _MIX, _CLASSES, _PARTNER, _SECOND_PARTNER, _ADDONS = -1, 1 << 40, 2 <<
 # What the uniform numbers of an example decide: scale, mirroring and turn; colours; places of its crop; mixing.
 _SCALE, _FLIP, _TURN, _COLOURS, _PLACES = 0, 1, 2, slice(3, 7), 7
 _CUTMIX, _CUTMIX_PARTNER, _CUTMIX_SHAPE, _PASTE, _PASTE_PARTNER = 0, 1, slice(2, 5), 5, 6
-
-
-def label_table(config, manifest) -> tfrecords.LabelTable:
-    """The label table of a run: the records' own, with the void ids that config.data names."""
-    return manifest.table.select(config.data.seen_void_ids, config.data.unseen_void_ids)
-
-
-def split_calibration(config, manifest) -> tuple[np.ndarray, np.ndarray]:
-    """Which images of the training split are trained on, and which are held out for calibration.
-
-    A sequence is what an image id says before its first underscore: a city of Cityscapes, a drive of CamVid. Where
-    there are four sequences or more, whole sequences are held out, in order of a hash of their names, each one that
-    still fits into the share. Where there are fewer, or none fits, the last part of each sequence is held out as one
-    block, after a gap of 5 % of the sequence (at least one frame) that is used for neither. The choice depends on the
-    image ids and config.data.calibration_fraction alone: it is the same for every treatment and seed.
-
-    Returns:
-      (training indices, calibration indices), int64, rising, positions in manifest.index(train_split).
-
-    Raises:
-      ValueError: the fraction is not in [0, 1), or nothing can be held out.
-    """
-    fraction, split = config.data.calibration_fraction, config.data.train_split
-    if not 0 <= fraction < 1:
-        raise ValueError(f"data.calibration_fraction is {fraction}; expected a share from 0 (none) to below 1.")
-    image_ids = manifest.index(split)[3]
-    everything = np.arange(len(image_ids), dtype=np.int64)
-    if fraction == 0:
-        return everything, everything[:0]
-    sequences = {}
-    for index in sorted(everything, key=lambda i: _natural(image_ids[i])):
-        sequences.setdefault(image_ids[index].partition("_")[0], []).append(index)
-    held_out = _whole_sequences(sequences, fraction) if len(sequences) >= _MIN_SEQUENCES else []
-    unused = []
-    if not held_out:
-        for frames in sequences.values():
-            gap = max(1, round(_GAP * len(frames)))
-            block = min(max(1, round(fraction * len(frames))), len(frames) - gap - 1)
-            if block > 0:
-                held_out += frames[-block:]
-                unused += frames[-block - gap : -block]
-    if not held_out:
-        raise ValueError(
-            f"data.calibration_fraction is {fraction}, but no sequence of split {split!r} has frames enough to hold "
-            f"some out after a gap ({len(image_ids)} images, {len(sequences)} sequences); set it to 0."
-        )
-    held_out = np.sort(np.array(held_out, np.int64))
-    return np.setdiff1d(everything, np.concatenate([held_out, np.array(unused, np.int64)])), held_out
 
 
 def train_dataset(
@@ -117,7 +65,7 @@ def train_dataset(
     if not 0 <= config.train.seed < 2**31:
         raise ValueError(f"train.seed is {config.train.seed}; expected 0 to {2**31 - 1}.")
     split = config.data.train_split
-    indices = split_calibration(config, manifest)[0]
+    indices = splits.split_calibration(config, manifest)[0]
     if not len(indices) or not manifest.split(split).has_labels:
         raise ValueError(
             f"split {split!r} of {manifest.records_dir} has {len(indices)} images to train on and "
@@ -164,20 +112,6 @@ def eval_dataset(manifest, split: str, indices=None) -> tf.data.Dataset:
     # A full-size image takes megabytes: few at a time.
     images = images.map(load, num_parallel_calls=2, deterministic=True).prefetch(1)
     return images.with_options(_options())
-
-
-def _whole_sequences(sequences: dict[str, list[int]], fraction: float) -> list[int]:
-    room = max(1, round(fraction * sum(len(frames) for frames in sequences.values())))
-    held_out = []
-    for name in sorted(sequences, key=lambda name: hashlib.sha256(name.encode()).digest()):
-        if len(held_out) + len(sequences[name]) <= room:
-            held_out += sequences[name]
-    return held_out
-
-
-def _natural(text: str) -> list:
-    """A sort key in which frame 9 comes before frame 10."""
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in re.split(r"(\d+)", text)]
 
 
 def _options() -> tf.data.Options:

@@ -6,23 +6,21 @@ prediction alike. What is counted is in kseg/evaluation/pixel_counts.py, what is
 kseg/evaluation/report.py.
 """
 
-import dataclasses
 import os
 
-import keras
-import ml_collections
 import numpy as np
 import tensorflow as tf
 import tqdm
 from PIL import Image
 
 import tfrecords
-from kseg import metrics, treatments
+from kseg import metrics
 from kseg.data import input_pipeline
 from kseg.distribution import replicas
 from kseg.evaluation import pixel_counts
 from kseg.evaluation import report as scorecard
-from kseg.runs import workdir
+from kseg.models import full_size
+from kseg.runs import finished
 
 Report = scorecard.Report
 
@@ -137,68 +135,6 @@ def calibration(report, config):
     }
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A finished training run.
-
-    Attributes:
-      folder: the workdir.
-      config: its ConfigDict, keys it lacked at their defaults.
-      digest: of the records it was trained on.
-      table: its LabelTable.
-      treatment, model: what was trained.
-      calibration: content of calibration.json, or None.
-    """
-
-    folder: str
-    config: ml_collections.ConfigDict
-    digest: str
-    table: tfrecords.LabelTable
-    treatment: treatments.Treatment
-    model: keras.Model
-    calibration: dict | None
-
-
-def load_run(folder, checkpoint="model"):
-    """Opens a training run; inside a strategy's scope the model's variables are that strategy's.
-
-    Args:
-      folder: the workdir.
-      checkpoint: "model" (the final step) or "best".
-
-    Raises:
-      ValueError: the folder holds no run, the model is missing or unreadable, or its outputs do not fit the treatment.
-    """
-    config, stored = workdir.read_config(folder)
-    path = os.path.join(folder, f"{checkpoint}.keras")
-    try:
-        table = tfrecords.LabelTable.from_json(stored["dataset"]["table"])
-        digest = stored["dataset"]["digest"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder}/config.json does not describe the data set ({error}); train again.") from None
-    if not os.path.exists(path):
-        raise ValueError(f"{path} does not exist; let tools/train.py --workdir={folder} finish first.")
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} cannot be loaded ({reason}); it is damaged or not one of ours.") from None
-    treatment = treatments.get(config.treatment, table.num_classes, config.loss)
-    if model.output.shape[-1] != treatment.num_outputs:
-        raise ValueError(
-            f"{path} has {model.output.shape[-1]} outputs, treatment {treatment.name} of {table.num_classes} classes "
-            f"needs {treatment.num_outputs}; config.json and model are of different runs."
-        )
-    calibration_path = os.path.join(folder, "calibration.json")
-    calibration = workdir.read_json(calibration_path) if os.path.exists(calibration_path) else None
-    if calibration and calibration.get("score") != treatment.primary:
-        raise ValueError(
-            f"{calibration_path} is of score {calibration.get('score')!r}, the run's is {treatment.primary!r}; "
-            "train again."
-        )
-    return Run(folder, config, digest, table, treatment, model, calibration)
-
-
 def evaluate_run(folder, split, records_dir=None, official_dir=None, checkpoint="model", progress=True):
     """Evaluates a finished training run, on all GPUs, and writes eval_<split>.json and .npz into its folder.
 
@@ -218,7 +154,7 @@ def evaluate_run(folder, split, records_dir=None, official_dir=None, checkpoint=
     many = len(tf.config.list_physical_devices("GPU")) > 1
     strategy = tf.distribute.MirroredStrategy() if many else tf.distribute.get_strategy()
     with strategy.scope():
-        run = load_run(folder, checkpoint)
+        run = finished.load_run(folder, checkpoint)
     manifest = tfrecords.info(records_dir or run.config.data.records_dir)
     if not records_dir and manifest.digest != run.digest:
         raise ValueError(
@@ -247,30 +183,11 @@ def evaluate_run(folder, split, records_dir=None, official_dir=None, checkpoint=
     return report
 
 
-def logits(model, images, input_size=(0, 0)):
-    """float32 [N, H, W, outputs] at the images' own size, the network seeing them at `config.eval.input_size`.
-
-    Resized bilinearly, averaging over source pixels where a side shrinks to less than half (as training crops are);
-    (0, 0) = no resizing.
-    """
-    run = (lambda x: model(x, training=False)) if isinstance(model, keras.layers.Layer) else model
-    if tuple(input_size) == (0, 0):
-        return tf.cast(run(images), tf.float32)
-    full, images = tf.shape(images)[1:3], tf.cast(images, tf.float32)
-    small = tf.reduce_any(2 * tf.constant(input_size) < full)
-    images = tf.cond(
-        small,
-        lambda: tf.image.resize(images, input_size, antialias=True),
-        lambda: tf.image.resize(images, input_size),
-    )
-    return tf.image.resize(tf.cast(run(images), tf.float32), full)
-
-
 def _predict_function(model, treatment, threshold, input_size):
     """f(images [n, H, W, 3]) -> {decision: uint8 [n, H, W], "bins": uint16 [n, scores, H, W]}."""
 
     def replica(images):
-        z = logits(model, images, input_size)
+        z = full_size.logits(model, images, input_size)
         maps = {"native": treatment.native(z), "forced": treatment.forced(z)}
         if threshold is not None:
             maps["calibrated"] = treatment.decide(z, tf.constant(threshold, tf.float32))

@@ -59,7 +59,7 @@ class Report:
     primary_score: str
     image_ids: tuple[str, ...]
     threshold: float | None
-    pixel_counts: pixel_counts.Tally
+    tally: pixel_counts.Tally
     image_histograms: tuple
     notes: dict = dataclasses.field(default_factory=dict)
 

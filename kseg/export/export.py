@@ -20,9 +20,9 @@ import tensorflow as tf
 
 import kseg
 from kseg import errors
-from kseg.evaluation import evaluate
 from kseg.export import folding, guards, signatures, verify
-from kseg.models import layers
+from kseg.models import full_size, layers
+from kseg.runs import finished
 from kseg.serving import client, messages
 
 METADATA = os.path.join("assets.extra", "kseg.json")
@@ -49,7 +49,7 @@ def export(run, export_dir, version="1", precision="float32", abstain="", **opti
       ValueError, OSError: in one line, when the run is not finished, the version exists, or the check fails.
     """
     if isinstance(run, (str, os.PathLike)):
-        run = evaluate.load_run(run)
+        run = finished.load_run(run)
     calibration = dict(run.calibration) if run.calibration else None
     abstain = abstain or run.config.treatment.abstain
     if abstain not in ("native", "calibrated"):
@@ -120,7 +120,7 @@ def export_model(
     network = folding.fold(model, precision)
 
     def logits(images):
-        return evaluate.logits(network, images, input_size)
+        return full_size.logits(network, images, input_size)
 
     bytes_per_pixel = folding.activation_bytes_per_pixel(
         lambda images: signatures.answer(treatment, threshold, network(images, training=False))

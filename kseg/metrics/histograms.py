@@ -197,3 +197,18 @@ def _least_precision(labelled, void, prevalence):
 def _ratio(part, whole):
     part, whole = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole != 0)[()]
+
+
+def caught_at(void, lost, shares) -> np.ndarray:
+    """Share of void above the threshold that loses each given share of `lost`, from histograms [bins], lowest first.
+
+    Linear within a bin, so the curve is the ROC polygon. NaN where one side is empty.
+    """
+    void, lost = np.asarray(void, np.float64), np.asarray(lost, np.float64)
+    if not void.sum() or not lost.sum():
+        return np.full(len(shares), np.nan)
+    above_void = np.concatenate([[0.0], np.cumsum(void[::-1])]) / void.sum()
+    above_lost = np.concatenate([[0.0], np.cumsum(lost[::-1])]) / lost.sum()
+    # Bins without a lost pixel are steps straight up: keep the upper end of each.
+    keep = np.append(np.diff(above_lost) > 0, True)
+    return np.interp(shares, above_lost[keep], above_void[keep])

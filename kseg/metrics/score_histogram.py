@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from kseg.metrics import histograms
-from kseg.metrics.confusion_matrix import bincount, like, only_known, truth_rows
+from kseg.metrics.confusion_matrices import bincount, like, only_known, truth_rows
 
 
 def score_bins(scores):

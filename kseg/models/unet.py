@@ -11,17 +11,10 @@ import hashlib
 
 import keras
 
-from kseg.models import layers
+from kseg.models import encoders, layers
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
-# keras.applications constructors, their keyword arguments, and whether they scale 0..255 themselves.
-_ENCODERS = {
-    "resnet50": ("ResNet50", {}, False),
-    "efficientnetv2b0": ("EfficientNetV2B0", {"include_preprocessing": True}, True),
-    "efficientnetv2s": ("EfficientNetV2S", {"include_preprocessing": True}, True),
-    "convnext_tiny": ("ConvNeXtTiny", {"include_preprocessing": True}, True),
-}
 _DECODER_LEVELS = 5  # an encoder's deepest feature map has stride 32
 
 
@@ -59,7 +52,7 @@ def build(model_config, num_outputs, precision="float32", seed=0, detached_outpu
             skips = _encoder_from_scratch(x, model_config, seed)
         else:
             stride = 2**_DECODER_LEVELS
-            skips = _encoder_from_applications(
+            skips = encoders.from_applications(
                 image, model_config, stride, model_config.encoder_weights if pretrained else "none"
             )
         x = _decoder(skips, model_config, seed)
@@ -95,7 +88,7 @@ def load_matching_weights(model, path):
     try:
         source = keras.saving.load_model(path, compile=False)
     except Exception as error:
-        raise ValueError(f"{path} is not a readable .keras model ({_first_line(error)}).") from None
+        raise ValueError(f"{path} is not a readable .keras model ({encoders.first_line(error)}).") from None
     theirs = {layer.name: layer for layer in source.layers}
     loaded, kept = [], []
     for layer in model.layers:
@@ -121,54 +114,6 @@ def _encoder_from_scratch(x, config, seed):
         x = _block(x, config.width * 2**level, f"down{level}", config, seed)
         skips.append(x)
     return skips
-
-
-def _encoder_from_applications(image, config, stride, weights):
-    name, arguments, scales_itself = _ENCODERS[config.encoder]
-    constructor = getattr(keras.applications, name)
-    # What ends each resolution, a layer or a sum by keras.ops, is read off a copy of known size; by position from the
-    # end, since not all have a name of their own.
-    probe = constructor(include_top=False, weights=None, input_shape=(256, 256, 3), **arguments)
-    last = {}
-    for i, operation in enumerate(probe.operations):
-        shape = operation.output.shape
-        if len(shape) == 4 and shape[1] and 256 % shape[1] == 0:
-            last[256 // shape[1]] = i - len(probe.operations)
-    x = layers.PadToStride(stride, name="pad")(image)
-    if not scales_itself:
-        x = layers.SubtractMeanBGR(name="scale", dtype="float32")(x)
-    weights = None if weights == "none" else weights
-    try:
-        encoder = constructor(include_top=False, weights=weights, input_tensor=x, **arguments)
-    except Exception as error:  # without a network Keras raises nothing more special
-        if weights is None:
-            raise
-        raise ValueError(
-            f"config.model.encoder_weights={weights}: {_first_line(error).rstrip('. ')}; give a path to the weights "
-            "file, or none."
-        ) from None
-    encoder = _with_our_normalization(encoder, image)
-    for layer in encoder.layers:
-        layer.trainable = not config.freeze_encoder
-    return [encoder.operations[last[s]].output for s in sorted(last) if 2 <= s <= stride]
-
-
-def _with_our_normalization(encoder, image):
-    """A copy in which every BatchNormalization of Keras is one of kseg.layers, with its momentum, epsilon and weights.
-
-    Keras' own would update its moving statistics in the second pass of recomputation and accumulation too.
-    """
-
-    def clone(operation):
-        kind = type(operation)
-        if kind is keras.layers.BatchNormalization:
-            kind = layers.GlobalBatchNormalization
-        return kind.from_config(operation.get_config())
-
-    inputs = keras.tree.map_structure(lambda _: image, encoder.input)  # for some a tensor, for others a list of one
-    copy = keras.models.clone_model(encoder, input_tensors=inputs, clone_function=clone)
-    copy.set_weights(encoder.get_weights())
-    return copy
 
 
 def _decoder(skips, config, seed):
@@ -239,13 +184,9 @@ def _dtype_policy(name):
         keras.config.set_dtype_policy(before)
 
 
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def _check(config, num_outputs, precision, detached_outputs):
     allowed = {
-        "model.encoder": (config.encoder, ("none", *_ENCODERS)),
+        "model.encoder": (config.encoder, ("none", *encoders.FROM_APPLICATIONS)),
         "model.norm": (config.norm, ("batch", "group", "none")),
         "model.upsample": (config.upsample, ("bilinear", "transpose")),
         "train.precision": (precision, PRECISIONS),

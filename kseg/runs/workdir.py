@@ -7,8 +7,6 @@ a clock or a machine put there: two undisturbed runs of the same configuration w
 import json
 import os
 
-import ml_collections
-
 import kseg
 from kseg import config as default_config
 
@@ -44,7 +42,7 @@ def open_run(workdir, config, manifest, table, write=True):
     }
     if _has_weights(workdir) and os.path.exists(path):
         theirs = _read_run(path, "config", "dataset")
-        before, now = flatten(theirs["config"]), flatten(ours["config"])
+        before, now = default_config.flatten(theirs["config"]), default_config.flatten(ours["config"])
         differ = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
         differ = [key for key in differ if not key.startswith(CHANGEABLE)]
         if differ:
@@ -75,31 +73,9 @@ def read_config(workdir):
         raise ValueError(f"{workdir} holds no run (no config.json); give the --workdir of a finished tools/train.py.")
     stored = _read_run(path, "config")
     config = default_config.default()
-    for key, value in flatten(stored["config"]).items():
-        set_key(config, key, value)
+    for key, value in default_config.flatten(stored["config"]).items():
+        default_config.set_key(config, key, value)
     return config, stored
-
-
-def set_key(config, key, value):
-    """Sets a dotted key, lists as tuples; keys that this version does not know are left out."""
-    *parents, last = key.split(".")
-    for parent in parents:
-        if parent not in config:
-            return
-        config = config[parent]
-    if last in config:
-        config[last] = tuple(value) if isinstance(value, list) else value
-
-
-def flatten(nested, prefix=""):
-    """{"a": {"b": 1}} -> {"a.b": 1}."""
-    flat = {}
-    for key, value in nested.items():
-        if isinstance(value, (dict, ml_collections.ConfigDict)):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def read_json(path):
@@ -122,44 +98,6 @@ def write_json(path, value):
     os.replace(temporary, path)
 
 
-class MetricsLog:
-    """metrics.jsonl: one JSON object a line, each with its "step", in order.
-
-    Opening it at a step removes what a run that got further had written after that step, and a half-written last line,
-    so that a resumed run ends with the file of an undisturbed one.
-    """
-
-    def __init__(self, path, step):
-        kept = []
-        if os.path.exists(path):
-            with open(path, errors="replace") as file:
-                for line in file:
-                    if not line.endswith("\n") or _step_of(path, len(kept) + 1, line) > step:
-                        break
-                    kept.append(line)
-        temporary = f"{path}.tmp"
-        with open(temporary, "w") as file:
-            file.writelines(kept)
-        os.replace(temporary, path)
-        self._file = open(path, "a")
-
-    def write(self, step, **values):
-        """Appends a line; values are floats, ints or None. A float that is not finite is written as null."""
-        clean = {
-            key: None if isinstance(value, float) and not abs(value) < float("inf") else value
-            for key, value in values.items()
-        }
-        self._file.write(json.dumps({"step": step, **clean}) + "\n")
-        self._file.flush()
-
-    def sync(self):
-        """Returns when everything written is on the disk: the lines before a checkpoint must not be lost after it."""
-        os.fsync(self._file.fileno())
-
-    def close(self):
-        self._file.close()
-
-
 def _has_weights(workdir):
     """Whether a checkpoint or a model is there, so that something was trained with what config.json says."""
     checkpoints = os.path.join(workdir, "checkpoints")
@@ -173,12 +111,3 @@ def _read_run(path, *keys):
         if not isinstance(stored, dict) or not isinstance(stored.get(key), dict):
             raise ValueError(f'{path} has no "{key}" of a run; it is damaged or not one of ours.')
     return stored
-
-
-def _step_of(path, number, line):
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(
-            f"{path}, line {number}, is damaged (expected a JSON object with a step); take that line out to go on."
-        ) from None

@@ -2,3 +2,7 @@
 
 The client needs no TensorFlow. Start with client.Client; predict writes masks and overlays for folders of images.
 """
+
+from kseg.serving.client import Client, Detail, ServingError, read_image
+
+__all__ = ["Client", "Detail", "ServingError", "read_image"]

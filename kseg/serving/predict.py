@@ -6,7 +6,6 @@ answers, and `Local` has the calls of serving.Client. TensorFlow is loaded by `L
 
 import concurrent.futures
 import io
-import json
 import os
 import pathlib
 import threading
@@ -16,75 +15,10 @@ import PIL.Image
 import tqdm
 
 from kseg import pictures
-from kseg.serving import client, cpp_session
+from kseg.serving import client
 from tfrecords import labels
 
 _LEGEND_PX = 400  # the narrowest legend that can be read
-
-
-class Local:
-    """An exported model in this process, with the calls of serving.Client.
-
-    Args:
-      path: what tools/export.py wrote: a folder of versions (the highest is taken) or one version.
-
-    Raises:
-      ValueError: if there is no export that TensorFlow's C++ session loads.
-    """
-
-    def __init__(self, path):
-        self.address = version_folder(path)
-        try:
-            self._session = cpp_session.CppSession(self.address)
-        except cpp_session.SessionError as error:
-            raise ValueError(f"{self.address} cannot be loaded: {client.sentence(error.message)}") from None
-
-    def masks(self, images):
-        return list(self.predict(client.SERVING_DEFAULT, {"image_bytes": list(images)})["mask_png_bytes"])
-
-    def detail(self, images):
-        answer = self.predict(client.DETAIL, {"image_bytes": list(images)})
-        names = ("mask_png_bytes", "class_png_bytes", "void_score_png_bytes")
-        return [client.Detail(*parts) for parts in zip(*(answer[name] for name in names))]
-
-    def about(self):
-        return json.loads(self.predict(client.ABOUT, {"query": [b""]})["about_json"][0])
-
-    def predict(self, signature, inputs):
-        try:
-            return self._session.run(signature, **inputs)
-        except cpp_session.SessionError as error:
-            raise ValueError(client.sentence(error.message)) from None
-
-    def ready(self):
-        return True
-
-    def close(self):
-        self._session.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
-
-
-def version_folder(path):
-    """The folder with saved_model.pb: `path` itself or its highest version.
-
-    Raises:
-      ValueError: if there is none.
-    """
-    if os.path.isfile(os.path.join(path, "saved_model.pb")):
-        return path
-    if os.path.isfile(os.path.join(path, "model.keras")):
-        raise ValueError(
-            f"{path} is a training run; export it first: python tools/export.py --workdir={path} --export_dir=E"
-        )
-    versions = [int(name) for name in os.listdir(path) if name.isdecimal()] if os.path.isdir(path) else []
-    if not versions:
-        raise ValueError(f"{path} holds no exported model; give the --export_dir of tools/export.py.")
-    return os.path.join(path, str(max(versions)))
 
 
 def predict_files(model, paths, output_dir, void_score=False, parallel=4, progress=True):

@@ -5,16 +5,12 @@ Knows which measures can be resampled; does not know which contrasts a study has
 """
 
 import os
-import re
 
 import numpy as np
 
 from kseg.metrics import histograms
-from kseg.study import results, statistics
+from kseg.study import grid, measures, results, statistics
 
-# Measures that resampled frames have, too: from matrices (and which), or AUROC, off the edges only.
-MATRIX_MEASURES = {"forced_miou": "forced", "native_miou": "native", "calibrated_miou": "calibrated"}
-AUROC = re.compile(r"auroc_(\w+)_off_edge")
 SENSITIVITY_BLOCKS = (10, 40)  # standard errors with other block lengths, printed beside the planned one
 
 
@@ -114,7 +110,7 @@ class Frames:
             if sorted(result["evaluation"]["frames"]["ids"]) != sorted(first):
                 raise ValueError(f"runs/{result['id']} was evaluated on other frames than runs/{found[0]['id']}.")
         self.ids = sorted(first)
-        self.sequences = np.array([sequence(name, study.sequence_pattern) for name in self.ids])
+        self.sequences = np.array([grid.sequence(name, study.sequence_pattern) for name in self.ids])
         self.block, self.draws = study.block_frames, study.draws
         self.freedom = statistics.block_degrees_of_freedom(self.sequences, self.block)
         self._weights, self._arrays, self._drawn = {}, {}, {}
@@ -137,13 +133,14 @@ class Frames:
 
     def value(self, result, measure, weights):
         """The measure with weighted frames: weights [..., F] -> [...]; None where the run lacks the counts."""
-        if measure in MATRIX_MEASURES:
-            matrices = self.array(result, MATRIX_MEASURES[measure])
+        if measure in measures.MATRIX_MEASURES:
+            matrices = self.array(result, measures.MATRIX_MEASURES[measure])
             return None if matrices is None else statistics.mean_iou(np.tensordot(weights, matrices, 1))
-        match = AUROC.fullmatch(measure)
+        match = measures.AUROC.fullmatch(measure)
         if not match:
             raise ValueError(
-                f"measure {measure!r} in a contrast: expected {', '.join(MATRIX_MEASURES)} or auroc_KIND_off_edge."
+                f"measure {measure!r} in a contrast: expected {', '.join(measures.MATRIX_MEASURES)} or "
+                "auroc_KIND_off_edge."
             )
         void = self.array(result, "histograms", match[1])
         if void is None:
@@ -162,16 +159,6 @@ def _side(arms):
     if len(arms) == 1:
         return arms[0]
     return f"{os.path.commonprefix(arms).rstrip('-_')} (mean of {len(arms)})"
-
-
-def sequence(image_id: str, pattern: str) -> str:
-    """The sequence that an image is a frame of: the first group of `pattern` in its id, or all that matched."""
-    match = re.search(pattern, image_id)
-    if not match:
-        raise ValueError(
-            f"frame {image_id!r} does not match sequence_pattern {pattern!r}; set --config.sequence_pattern."
-        )
-    return match[1] if match.groups() else match[0]
 
 
 def _number(value):

@@ -14,7 +14,7 @@ import os
 import secrets
 
 from kseg.study import results
-from tfrecords import shards
+from tfrecords import files
 
 PICTURES = "pictures.npz"  # of kseg/study/report/picture_sheets.py
 
@@ -125,7 +125,7 @@ def copy_runs(run_ids: list[str], names: tuple[str, ...], folder: str, into: str
             if os.path.exists(source):
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 with open(source, "rb") as file:
-                    shards.write_file(target, file.read())
+                    files.write_file(target, file.read())
 
 
 def _claim(folder, seed):

@@ -25,7 +25,7 @@ import re
 
 import ml_collections
 
-from kseg.study import results
+from kseg.study import grid, identity
 
 # Keys that say where and how a run is carried out, not what it computes; they are no part of its name.
 _CARRIED_OUT = (
@@ -84,7 +84,7 @@ def expand(study) -> list[Run]:
             raise ValueError(f"study {study.name}: {arm} with seed {seed} is in the grid twice; list it once.")
         names.add((arm, seed))
         config = _configure(study, arm, seed)
-        runs.append(Run(f"{arm}-s{seed}-{results.fingerprint(settings(config))[:8]}", stage, arm, seed, config))
+        runs.append(Run(f"{arm}-s{seed}-{identity.fingerprint(settings(config))[:8]}", stage, arm, seed, config))
     _check_names(study, {run.arm for run in runs})
     _check_numbers(study)
     return runs
@@ -140,7 +140,7 @@ def _check_form(study):
 
 def _check_names(study, listed):
     """Refuses arms without a run, measures that there are not, and what else would be looked up in vain."""
-    from kseg.study import summary  # SciPy takes its time, and the runs' own processes do without
+    from kseg.study import measures
 
     def check_arms(what, arms):
         for arm in arms:
@@ -152,7 +152,7 @@ def _check_names(study, listed):
         check_arms(f"contrast {name!r}", sides[0] + sides[1])
         if len(sides[0]) != len(sides[1]):
             raise ValueError(f"study {study.name}: contrast {name!r} pairs {len(sides[0])} arms with {len(sides[1])}.")
-        if not summary.is_contrasted(measure):
+        if not measures.is_contrasted(measure):
             raise ValueError(
                 f"study {study.name}: contrast {name!r} is of {measure!r}, expected forced_miou, native_miou, "
                 "calibrated_miou or auroc_KIND_off_edge, KIND being scene, dropped, geometry or unseen."
@@ -162,7 +162,7 @@ def _check_names(study, listed):
         if default not in [value for value, _ in candidates]:
             raise ValueError(f"study {study.name}: choice {name!r}: its default {default!r} is no candidate.")
         for measure in (criterion, guard) if guard else (criterion,):
-            if not summary.is_measure(measure):
+            if not measures.is_measure(measure):
                 raise ValueError(f"study {study.name}: choice {name!r}: there is no measure {measure!r}.")
     check_arms("headline", study.headline)
     check_arms("folds", study.folds)
@@ -187,3 +187,17 @@ def _check_numbers(study):
             raise ValueError(f"study {study.name}: {key}={study[key]}: expected at least {lowest}.")
     if not 0 < study.margin < math.inf:
         raise ValueError(f"study {study.name}: margin={study.margin}: expected a share above 0, such as 0.01.")
+
+
+def sequence(image_id: str, pattern: str) -> str:
+    """The sequence that an image is a frame of: the first group of `pattern` in its id, or all that matched."""
+    match = re.search(pattern, image_id)
+    if not match:
+        raise ValueError(
+            f"frame {image_id!r} does not match sequence_pattern {pattern!r}; set --config.sequence_pattern."
+        )
+    return match[1] if match.groups() else match[0]
+
+
+def settings_of(runs):
+    return {run.id: grid.settings(run.config) for run in runs}

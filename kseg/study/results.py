@@ -8,17 +8,14 @@ frames needs) and curves. Counts are int arrays, xz-compressed in base64. Does n
 
 import base64
 import glob
-import hashlib
-import importlib.metadata
 import json
 import lzma
 import os
-import platform
 
 import numpy as np
 
-import kseg
-from tfrecords import shards
+from kseg.study import identity
+from tfrecords import files
 
 FORMAT = 1
 
@@ -30,11 +27,6 @@ _NEEDED = (
     *("evaluation.native_point", "evaluation.frames.ids", "evaluation.frames.histograms.labelled"),
     *("evaluation.frames.forced", "evaluation.frames.native"),
 )
-
-
-def fingerprint(value) -> str:
-    """sha256, hex, of a JSON value; the order of keys does not matter."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def pack(array) -> dict:
@@ -60,50 +52,6 @@ def unpack(packed: dict) -> np.ndarray:
     planes = np.frombuffer(lzma.decompress(base64.b64decode(packed["xz"])), np.uint8)
     data = np.ascontiguousarray(planes.reshape(dtype.itemsize, -1).T).view(dtype)
     return data.reshape(packed["shape"]).astype(np.int64)
-
-
-def identity(records_digest: str) -> dict:
-    """What a run's numbers depend on beside its settings; runs that differ in it are not compared.
-
-    `code` hashes every Python file of kseg/ and tfrecords/. Called in the run's own process: it asks TensorFlow for
-    the device.
-    """
-    return {
-        "code": code_fingerprint(),
-        "records": records_digest,
-        "versions": versions(),
-        "device": device(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that compute, as installed; loads none of them."""
-    packages = importlib.metadata.packages_distributions()  # tensorflow-cpu is tensorflow too
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
-    for name in ("tensorflow", "keras", "numpy"):
-        found[name] = importlib.metadata.version(packages[name][0]) if name in packages else "unknown"
-    return found
-
-
-def device() -> str:
-    """The first GPU's name, or the processor's; asks TensorFlow."""
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else _processor()
-
-
-def code_fingerprint() -> str:
-    """sha256 over names and contents of the Python files of kseg/ and tfrecords/."""
-    root = os.path.dirname(os.path.dirname(kseg.__file__))
-    digest = hashlib.sha256()
-    for package in ("kseg", "tfrecords"):
-        for path in sorted(glob.glob(os.path.join(root, package, "**", "*.py"), recursive=True)):
-            with open(path, "rb") as file:
-                content = file.read()
-            digest.update(f"{os.path.relpath(path, root)} {len(content)}\n".encode())
-            digest.update(content)
-    return digest.hexdigest()
 
 
 def find(folder: str) -> list[str]:
@@ -133,7 +81,7 @@ def load(path: str) -> dict:
     lacking = [key for key in _NEEDED if not _has(result, key)]
     if lacking:
         raise ValueError(f"{path}: it lacks {', '.join(lacking)}; remove it and run the study again.")
-    if result["id"] != f"{result['arm']}-s{result['seed']}-{fingerprint(result['settings'])[:8]}":
+    if result["id"] != f"{result['arm']}-s{result['seed']}-{identity.fingerprint(result['settings'])[:8]}":
         raise ValueError(f"{path}: its settings are not those that {result['id']} names; remove it and run it again.")
     if os.path.basename(os.path.dirname(os.path.abspath(path))) != result["id"]:
         raise ValueError(f"{path}: it is the result of {result['id']}; move it to runs/{result['id']}/ or remove it.")
@@ -202,7 +150,7 @@ def check_comparable(found: list[dict], expected: dict[str, dict]) -> None:
 
 def write_text(path: str, text: str) -> None:
     """Writes a file whole or not at all."""
-    shards.write_file(path, text.encode())
+    files.write_file(path, text.encode())
 
 
 def _has(value, path):
@@ -229,13 +177,3 @@ def _differences(one, other, prefix="") -> str:
 def _short(value):
     text = str(value)
     return text[:12] if len(text) == 64 else text
-
-
-def _processor():
-    """The processor's model name where Linux tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return f"CPU {names[0] if names else platform.machine()}"

@@ -11,11 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 import tfrecords
-from kseg.data import input_pipeline
+from kseg.data import splits
 from kseg.evaluation import evaluate, pixel_counts
 from kseg.evaluation import report as scorecard
 from kseg.metrics import histograms
-from kseg.study import results, statistics
+from kseg.runs import finished
+from kseg.study import identity, results
 from kseg.study.report import picture_sheets
 
 LOST = np.geomspace(0.001, 0.2, 40)  # shares of correctly labelled pixels at which curves are read
@@ -34,11 +35,11 @@ def of_run(folder: str, config, test_split: str, pictures_dir: str = "") -> dict
     Returns:
       JSON values: identity, classes, primary_score, parameters, flops, training, calibration, evaluation.
     """
-    run = evaluate.load_run(folder)
+    run = finished.load_run(folder)
     manifest = tfrecords.info(config.data.records_dir)
     split, indices = test_split, None
     if not test_split:
-        split, indices = config.data.train_split, input_pipeline.split_calibration(config, manifest)[1]
+        split, indices = config.data.train_split, splits.split_calibration(config, manifest)[1]
     threshold = run.calibration["threshold"] if run.calibration else None
     report = evaluate.evaluate(
         run.model, run.treatment, manifest, run.config, split, indices, threshold=threshold, progress=False
@@ -46,7 +47,7 @@ def of_run(folder: str, config, test_split: str, pictures_dir: str = "") -> dict
     if pictures_dir and test_split:
         picture_sheets.save(pictures_dir, run, manifest, split)
     return {
-        "identity": results.identity(manifest.digest),
+        "identity": identity.identity(manifest.digest),
         "classes": list(run.table.class_names),
         "primary_score": report.primary_score,
         "parameters": int(run.model.count_params()),
@@ -114,7 +115,7 @@ def _caught(report, kinds):
     curves = {}
     for kind in kinds:
         void = counts[[2 + place for place in names[kind]]].sum(0)
-        curves[kind] = [round(float(value), 6) for value in statistics.caught_at(void, counts[0], LOST)]
+        curves[kind] = [round(float(value), 6) for value in histograms.caught_at(void, counts[0], LOST)]
     return {"lost": [round(float(value), 6) for value in LOST], "kinds": curves}
 
 

@@ -10,6 +10,7 @@ import os
 import tfrecords
 from kseg.study import folder as study_folder
 from kseg.study import grid, results, worker
+from kseg.study import identity as study_identity
 
 
 def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
@@ -31,8 +32,12 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
     planned = grid.expand(study)
     runs = grid.share(planned, only)
     study_folder.check(workdir, "--workdir")
-    identity = {"code": results.code_fingerprint(), "records": _records(study), "versions": results.versions()}
-    study_folder.check_comparable(workdir, identity, _settings(planned))
+    identity = {
+        "code": study_identity.code_fingerprint(),
+        "records": _records(study),
+        "versions": study_identity.versions(),
+    }
+    study_folder.check_comparable(workdir, identity, grid.settings_of(planned))
     left = [run for run in runs if study_folder.state(run, workdir) != "finished"]
     code = f"code {identity['code'][:12]} of {worker.ROOT}"
     say(f"{study.name}: {len(runs)} runs, {len(runs) - len(left)} finished; {code}")
@@ -50,7 +55,7 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
             failed.append(run.id)
             say(f"  failed {len(errors)} times, {errors[-1]}: passed over; to try it again, remove {folder}")
             continue
-        if results.code_fingerprint() != identity["code"]:
+        if study_identity.code_fingerprint() != identity["code"]:
             raise ValueError(
                 "the code of kseg/ or tfrecords/ has changed since the study started; use a clone of its own."
             )
@@ -86,90 +91,11 @@ def show(study, workdir: str, only: str = "", say=print) -> None:
     say(f"{study.name}: {len(runs)} runs, {counts}")
 
 
-def render(study, workdir: str, say=print) -> dict:
-    """Writes study.json, report.html and figures/ from the finished runs in a folder; returns study.json's content."""
-    from kseg.study import summary as findings  # SciPy and matplotlib take their time, and runs do without
-
-    runs = grid.expand(study)
-    study_folder.check(workdir, "--workdir")
-    found = findings.read(workdir, _settings(runs))
-    return _write(study, findings.summarise(study, found, runs, workdir), found, workdir, say)
-
-
-def collect(study, workdir: str, into: str, say=print) -> dict:
-    """Copies every finished run's result.json (and pictures) to `into`/runs/<id>/, and renders there.
-
-    Of a run that failed, failed.txt comes along: the page lists it.
-
-    Raises:
-      ValueError, OSError: with `into` as it was, where anything there or here is damaged or does not compare.
-    """
-    from kseg.study import summary as findings
-
-    runs = grid.expand(study)
-    study_folder.check(workdir, "--workdir")
-    study_folder.check(into, "--collect")
-    ours = findings.read(workdir, _settings(runs))
-    theirs = results.load_all(into)
-    try:
-        results.check_comparable(ours + theirs, _settings(runs))
-    except ValueError as error:
-        raise ValueError(f"{error} Nothing was copied to {into}.") from error
-    together = {result["id"]: result for result in theirs + ours}
-    found = [together[run.id] for run in runs if run.id in together]
-    summary = findings.summarise(study, found, runs, workdir, into)
-    names = ("result.json", study_folder.PICTURES) if study.publish_pictures else ("result.json",)
-    study_folder.copy_runs([result["id"] for result in ours], names, workdir, into)
-    study_folder.copy_runs(summary["runs"]["failed"], ("failed.txt",), workdir, into)
-    return _write(study, summary, found, into, say)
-
-
-def show_choices(summary: dict, say=print) -> None:
-    """Prints what the held-out frames chose."""
-    for choice in summary["choices"]:
-        say(f"{choice['name']}: {choice['chosen']:g}" if "chosen" in choice else f"{choice['name']}: not complete")
-        for row in choice["candidates"]:
-            values = [
-                f"{name} {100 * row[name]:.2f}" for name in (choice["criterion"], choice["guard"]) if row.get(name)
-            ]
-            say(f"  {row['value']:g}: {', '.join(values) or 'not complete'}")
-
-
 _GIVE_UP = 2  # errors of its own after which a run is passed over
-
-
-def _write(study, summary, found, folder, say):
-    from kseg.study.report import page
-
-    path = page.write(summary, folder, _pictures(study, found, folder))
-    say(f"{path}: {len(found)} of {summary['runs']['planned']} runs")
-    for entry in summary["contrasts"]:
-        if entry["primary"]:
-            say(f"  {entry['name']}: {entry['arm']} - {entry['reference']}, {entry['measure']}: {entry['verdict']}")
-    return summary
-
-
-def _settings(runs):
-    return {run.id: grid.settings(run.config) for run in runs}
-
-
-def _pictures(study, found, workdir):
-    """The sheets of report/picture_sheets.py, of the first seed of each headline arm, where they may be shown."""
-    from kseg.study.report import picture_sheets
-
-    if not study.publish_pictures:
-        return {}
-    paths = {}
-    for result in found:
-        path = os.path.join(workdir, "runs", result["id"], study_folder.PICTURES)
-        if result["arm"] in study.headline and os.path.exists(path):
-            paths.setdefault(result["arm"], path)
-    return picture_sheets.sheets(list(paths.values()))
 
 
 def _records(study):
     """The digest of the study's records, which must have what it is evaluated on, in frames of a sequence."""
-    from kseg.study import contrasts  # SciPy takes its time, and runs do without
 
     records_dir, split = study.base.data.records_dir, study.test_split
     if not records_dir:
@@ -184,7 +110,7 @@ def _records(study):
         )
     for shard in manifest.split(split or study.base.data.train_split).shards:
         for image_id in shard.image_ids:
-            contrasts.sequence(image_id, study.sequence_pattern)
+            grid.sequence(image_id, study.sequence_pattern)
     return manifest.digest
 
 

@@ -6,22 +6,12 @@ kseg/study/contrasts.py's. Does not run anything and draws nothing. The object i
 
 import collections
 import os
-import re
 
 import numpy as np
 
-from kseg.evaluation import pixel_counts
-from kseg.study import contrasts, results, statistics
+from kseg.study import contrasts, measures, results, statistics
 
 FORMAT = 1
-
-# Names that `measures` gives: of a run as a whole, and of a kind of void.
-_OF_RUN = tuple(f"{rule}_miou" for rule in ("forced", "native", "calibrated")) + ("miou_with_background",)
-_OF_RUN += tuple(f"{rule}abstain_rate{which}" for rule in ("", "calibrated_") for which in ("", "_correct"))
-_OF_VOID = re.compile(
-    r"((calibrated_)?leak|auroc|average_precision(_at_1_percent)?|fpr95|recall_at_0\.\d\d)_"
-    rf"({'|'.join(('all', *pixel_counts.KINDS))})(_off_edge)?"
-)
 
 
 def read(folder: str, expected: dict[str, dict]) -> list[dict]:
@@ -91,55 +81,6 @@ def summarise(study, found: list[dict], planned: list, *folders: str) -> dict:
     }
 
 
-def measures(result: dict) -> dict[str, float | None]:
-    """All scalars of a run, by name; shares, not points."""
-    evaluation = result["evaluation"]
-    report = evaluation["report"]
-    calibrated = report.get("calibrated") or {}
-    values = {
-        "forced_miou": report["mean_iou_forced"],
-        "native_miou": report["mean_iou"],
-        "calibrated_miou": calibrated.get("mean_iou"),
-        "miou_with_background": report["mean_iou_with_background"],
-        "abstain_rate": report["abstain_rate"],
-        "abstain_rate_correct": report["abstain_rate_correct"],
-        "calibrated_abstain_rate": calibrated.get("abstain_rate"),
-        "calibrated_abstain_rate_correct": calibrated.get("abstain_rate_correct"),
-    }
-    for kind in evaluation["kinds"]:
-        for edge in ("", "_off_edge"):
-            block = void_block(report, kind, edge)
-            if block is None or not block["pixels"]:
-                continue
-            values[f"leak_{kind}{edge}"] = block["leak"]
-            score = block["scores"][result["primary_score"]]
-            for name in ("auroc", "average_precision", "average_precision_at_1_percent", "fpr95"):
-                values[f"{name}_{kind}{edge}"] = score[name]
-            for share, caught in score["recall_at"].items():
-                values[f"recall_at_{share}_{kind}{edge}"] = caught
-            moved = void_block(calibrated, kind, edge) if calibrated else None
-            if moved is not None:
-                values[f"calibrated_leak_{kind}{edge}"] = moved["leak"]
-    return values
-
-
-def is_measure(name: str) -> bool:
-    """Whether a run can have a measure of this name (it has those of the kinds of void that its data has)."""
-    return name in _OF_RUN or bool(_OF_VOID.fullmatch(name))
-
-
-def is_contrasted(name: str) -> bool:
-    """Whether contrasts can be of this measure: whether it can be had for resampled frames."""
-    match = contrasts.AUROC.fullmatch(name)
-    return name in contrasts.MATRIX_MEASURES or bool(match and match[1] in pixel_counts.KINDS)
-
-
-def void_block(report: dict, kind: str, edge: str = ""):
-    """The void block of a kind, or None: {pixels, leak, claimed_as, scores: {score: {auroc, ...}}}."""
-    block = report["void"].get(kind)
-    return block if block is None or not edge else block.get("off_edge")
-
-
 def _by_stage(planned, done):
     stages = {}
     for run in planned:
@@ -153,7 +94,7 @@ def _arm(found, frames):
     """One arm: settings, measures over seeds, curves, where its void goes."""
     first = found[0]
     table = {}
-    every = [measures(result) for result in found]
+    every = [measures.measures(result) for result in found]
     for name in every[0]:
         values = [entry.get(name) for entry in every]
         if all(value is not None for value in values):
@@ -189,9 +130,11 @@ def _arm(found, frames):
         "per_class_iou": _mean_of([evaluation["report"]["per_class_iou"] for evaluation in evaluations]),
         "per_class_iou_forced": _mean_of([_forced_iou(result, frames) for result in found]),
         "claimed_as": {
-            kind: _mean_of([void_block(evaluation["report"], kind)["claimed_as"] for evaluation in evaluations])
+            kind: _mean_of(
+                [measures.void_block(evaluation["report"], kind)["claimed_as"] for evaluation in evaluations]
+            )
             for kind in evaluations[0]["kinds"]
-            if void_block(evaluations[0]["report"], kind)["pixels"]
+            if measures.void_block(evaluations[0]["report"], kind)["pixels"]
         },
         "curve": _curve(evaluations),
         "training": _training([result["training"] for result in found]),
@@ -223,7 +166,7 @@ def _scores(evaluations):
     """{kind: {score: mean AUROC off the edges}} of every score of the head, the primary one among them."""
     out = {}
     for kind in evaluations[0]["kinds"]:
-        blocks = [void_block(evaluation["report"], kind, "_off_edge") for evaluation in evaluations]
+        blocks = [measures.void_block(evaluation["report"], kind, "_off_edge") for evaluation in evaluations]
         if all(block and block["pixels"] for block in blocks):
             out[kind] = {
                 score: float(np.mean([block["scores"][score]["auroc"] for block in blocks]))
@@ -290,7 +233,7 @@ def _choices(study, by_arm):
 
 
 def _mean_measure(runs, measure, choice):
-    values = [measures(result).get(measure) for result in runs]
+    values = [measures.measures(result).get(measure) for result in runs]
     for result, value in zip(runs, values):
         if value is None:
             raise ValueError(f"choice {choice!r}: runs/{result['id']} has no {measure}, its data no such void.")

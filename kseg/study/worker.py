@@ -21,6 +21,7 @@ import ml_collections
 import kseg
 from kseg.study import folder as study_folder
 from kseg.study import grid, results
+from kseg.study import identity as study_identity
 
 ROOT = os.path.dirname(os.path.dirname(kseg.__file__))
 HELD = 75  # exit status of a run whose folder another process holds
@@ -95,7 +96,7 @@ def run_one(folder: str) -> None:
         kseg.load_tensorflow_quietly()
         from kseg import errors
 
-        device = results.device()
+        device = study_identity.device()
         workdir = os.path.dirname(os.path.dirname(folder))
         if study_folder.claim_seed(workdir, request["seed"], device) != device:
             sys.exit(ELSEWHERE)

@@ -7,7 +7,7 @@ import numpy as np
 
 import tfrecords
 from kseg import errors, optimizers, pictures, treatments
-from kseg.data import input_pipeline
+from kseg.data import input_pipeline, splits
 from kseg.distribution import strategy as distribution
 from kseg.models import unet
 from kseg.training import checks
@@ -30,7 +30,7 @@ def dry_run(config, folder):
       ValueError: as training would.
     """
     manifest = tfrecords.info(config.data.records_dir)
-    table = input_pipeline.label_table(config, manifest)
+    table = splits.label_table(config, manifest)
     strategy = distribution.make_strategy(config)
     checks.check(config, manifest, strategy, folder)
     treatment = treatments.get(config.treatment, table.num_classes, config.loss)
@@ -39,7 +39,7 @@ def dry_run(config, folder):
     )
     optimizer = optimizers.create(config.optimizer, config.train.total_steps, config.train.precision)
     optimizer.build(model.trainable_variables)
-    train, calibration = input_pipeline.split_calibration(config, manifest)
+    train, calibration = splits.split_calibration(config, manifest)
 
     parameters = model.count_params()
     trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseg.runs import workdir
+from kseg.runs import metrics_log
 
 
 class TrainingLog:
@@ -17,7 +17,7 @@ class TrainingLog:
     """
 
     def __init__(self, folder, step, losses, chief):
-        self._lines = workdir.MetricsLog(os.path.join(folder, "metrics.jsonl"), step) if chief else None
+        self._lines = metrics_log.MetricsLog(os.path.join(folder, "metrics.jsonl"), step) if chief else None
         self._board = tf.summary.create_file_writer(os.path.join(folder, "tensorboard")) if chief else None
         self._pending, self._losses = [], list(losses)
         self._since, self._step = time.monotonic(), step

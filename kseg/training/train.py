@@ -15,14 +15,15 @@ import tqdm
 from absl import logging
 
 import tfrecords
-from kseg import errors, losses, optimizers, pictures, treatments
-from kseg.data import input_pipeline
+from kseg import errors, optimizers, pictures, treatments
+from kseg.data import input_pipeline, splits
 from kseg.distribution import strategy as distribution
 from kseg.evaluation import evaluate
-from kseg.models import layers, recompute, unet
+from kseg.models import unet
 from kseg.runs import checkpoints, workdir
 from kseg.training import checks
 from kseg.training import log as training_log
+from kseg.training import step as training_step
 
 FINISHED, PREEMPTED = "finished", "preempted"
 
@@ -56,9 +57,9 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
     # ---- Data --------------------------------------------------------------------------------------------------------
     chief = distribution.is_chief(strategy)
     manifest = tfrecords.info(config.data.records_dir)
-    table = input_pipeline.label_table(config, manifest)
+    table = splits.label_table(config, manifest)
     checks.check(config, manifest, strategy, folder)
-    _, calibration = input_pipeline.split_calibration(config, manifest)
+    _, calibration = splits.split_calibration(config, manifest)
 
     # ---- Determinism -------------------------------------------------------------------------------------------------
     keras.utils.set_random_seed(config.train.seed)
@@ -66,7 +67,9 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
         tf.config.experimental.enable_op_determinism()
 
     # ---- Model, loss, optimizer --------------------------------------------------------------------------------------
-    treatment = treatments.get(config.treatment, table.num_classes, config.loss, class_weights(config, manifest, table))
+    treatment = treatments.get(
+        config.treatment, table.num_classes, config.loss, training_step.class_weights(config, manifest, table)
+    )
     # What a resumed run started from may be gone by now, and would be overwritten anyway.
     resumed = bool(checkpoints.steps(os.path.join(folder, "checkpoints")))
     with strategy.scope():
@@ -82,7 +85,7 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
         optimizer = optimizers.create(config.optimizer, config.train.total_steps, config.train.precision)
         optimizer.build(model.trainable_variables)
         ema = optimizers.Ema(model, config.optimizer.ema_decay) if config.optimizer.ema_decay else None
-    train_step = _train_step(config, strategy, model, treatment.loss, optimizer)
+    train_step = training_step.train_step(config, strategy, model, treatment.loss, optimizer)
 
     # ---- Resume ------------------------------------------------------------------------------------------------------
     workdir.open_run(folder, config, manifest, table, write=chief)
@@ -119,7 +122,7 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
 
     # ---- Loop --------------------------------------------------------------------------------------------------------
     total = config.train.total_steps
-    batches = iter(_distributed_batches(strategy, config, manifest, treatment.encoding, step))
+    batches = iter(training_step.distributed_batches(strategy, config, manifest, treatment.encoding, step))
     bar = tqdm.tqdm(
         total=total * config.train.batch_size, initial=step * config.train.batch_size, unit="image", desc="train",
         disable=not (progress and chief), smoothing=0.05,
@@ -173,79 +176,6 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
         if chief:
             _save_model(model, os.path.join(folder, "model.keras"))
     return FINISHED
-
-
-def class_weights(config, manifest, table):
-    """K weights from the training split's pixel counts, mean 1 over labelled pixels; None for `none`.
-
-    `inverse_sqrt`: 1 / sqrt(share). `median_frequency`: median share / share (Eigen and Fergus 2015, over all pixels
-    rather than over the images that have the class). A class without a pixel has weight 0.
-    """
-    kind = config.loss.class_weights
-    if kind == "none":
-        return None
-    counted = manifest.splits[config.data.train_split].id_pixels
-    pixels = np.array([sum(counted.get(i, 0) for i in ids) for ids in table.class_ids], np.float64)
-    share = pixels / max(pixels.sum(), 1)
-    present = share > 0
-    weights = np.zeros_like(share)
-    weights[present] = share[present] ** -0.5 if kind == "inverse_sqrt" else np.median(share[present]) / share[present]
-    return weights / max((weights * share).sum(), 1e-12)
-
-
-def _distributed_batches(strategy, config, manifest, encoding, start_step):
-    """Batches for strategy.run; each input pipeline reads its slice of every global batch and nothing else."""
-
-    def pipeline(context):
-        batches = input_pipeline.train_dataset(
-            config, manifest, encoding, start_step,
-            num_input_pipelines=context.num_input_pipelines, input_pipeline_id=context.input_pipeline_id,
-        )  # fmt: skip
-        batches = batches.rebatch(context.get_per_replica_batch_size(config.train.batch_size), drop_remainder=True)
-        # Known to have no end: else the workers ask each other before every step whether all have a batch.
-        return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-
-    return strategy.distribute_datasets_from_function(pipeline)
-
-
-def _train_step(config, strategy, model, loss_function, optimizer):
-    """The compiled f(distributed batch) -> loss of the global batch; updates weights and optimizer."""
-    parts = config.train.accumulation_steps
-
-    def forward(image):
-        return model(image, training=True)
-
-    if config.train.remat:
-        forward = recompute.by_blocks(model)
-
-    def forward_only(image):
-        with layers.keeping_statistics():
-            return model(image, training=True)
-
-    def replica_step(batch):
-        variables = model.trainable_variables
-        if parts == 1:
-            with tf.GradientTape() as tape:
-                loss = loss_function(batch["target"], forward(batch["image"]))
-                scaled = optimizer.scale_loss(loss)
-            gradients = tape.gradient(scaled, variables)
-        else:
-            images, targets = (tf.split(batch[key], parts) for key in ("image", "target"))
-            loss, gradients = losses.accumulated_gradients(
-                loss_function, forward, list(zip(images, targets)), variables,
-                scale_loss=optimizer.scale_loss, channels=model.output.shape[-1], first_pass=forward_only,
-            )  # fmt: skip
-        optimizer.apply(gradients, variables)
-        return loss
-
-    if config.train.jit_compile:
-        replica_step = tf.function(replica_step, jit_compile=True)
-
-    @tf.function
-    def train_step(batch):
-        return strategy.reduce("SUM", strategy.run(replica_step, args=(batch,)), axis=None)
-
-    return train_step
 
 
 def _save_model(model, path):

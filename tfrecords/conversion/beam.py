@@ -12,7 +12,7 @@ import pathlib
 import apache_beam as beam
 from apache_beam.options import pipeline_options
 
-from tfrecords.conversion import build, runners
+from tfrecords.conversion import build
 
 
 def run(calls, options: tuple[str, ...] = ()) -> list[dict]:
@@ -34,7 +34,7 @@ def run(calls, options: tuple[str, ...] = ()) -> list[dict]:
     for job in jobs:
         if _error_file(job).exists():
             raise ValueError(_error_file(job).read_text())
-    return [runners.read_note(job) for job in jobs]
+    return [build.read_note(job) for job in jobs]
 
 
 def _build(job: build.Job) -> str:

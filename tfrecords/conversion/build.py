@@ -16,7 +16,7 @@ import zlib
 import numpy as np
 from PIL import Image, features
 
-from tfrecords import example, images, labels, manifest, shards
+from tfrecords import example, files, images, labels, manifest, shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ def build(job: Job, count=lambda: None) -> dict:
     )
     id_pixels = {str(number): int(pixels[number]) for number in np.flatnonzero(pixels)}
     note = {"fingerprint": fingerprint, "shard": dataclasses.asdict(shard), "id_pixels": id_pixels}
-    shards.write_file(note_path(path), json.dumps(note).encode())
+    files.write_file(note_path(path), json.dumps(note).encode())
     return note
 
 
@@ -163,7 +163,7 @@ def compare(job: Job, shard: manifest.Shard, count=lambda: None) -> str:
         count()
     if inputs.hexdigest() != shard.inputs_sha256:
         return "an image or label file has changed"
-    if shards.file_sha256(os.path.join(job.records_dir, shard.file)) != shard.sha256:
+    if files.file_sha256(os.path.join(job.records_dir, shard.file)) != shard.sha256:
         return "the shard has been damaged"
     return ""
 
@@ -171,6 +171,28 @@ def compare(job: Job, shard: manifest.Shard, count=lambda: None) -> str:
 def note_path(path: str) -> str:
     """The file beside a finished shard that says what it was made from."""
     return path + ".json"
+
+
+def read_note(job: Job) -> dict:
+    """The note that `build(job)` has left, for runners whose workers cannot return it.
+
+    Raises:
+        ValueError: the shard is not the one that the note describes, as where two workers were at it.
+        OSError: one of the two is missing.
+    """
+    path = os.path.join(job.work_dir, job.file)
+    with open(note_path(path), "rb") as file:
+        note = json.loads(file.read())
+    shard = manifest.shard_from_json(note["shard"])
+    if not os.path.exists(path):  # moved into place before the run was killed
+        path = os.path.join(job.records_dir, job.file)
+    found = (os.path.getsize(path), files.file_sha256(path))
+    if found != (shard.bytes, shard.sha256):
+        raise ValueError(
+            f"{path} has {found[0]} bytes with SHA-256 {found[1][:12]}..., its worker wrote {shard.bytes} with "
+            f"{shard.sha256[:12]}...; run again"
+        )
+    return note
 
 
 def _example(job, pair, image, label, lookups, pixels) -> example.Example:
@@ -256,11 +278,12 @@ def _fingerprint(job: Job) -> str:
 
 @functools.cache
 def _program() -> str:
-    """sha256 of this package's source files: another version may write other bytes."""
+    """sha256 of the source files of tfrecords: another version may write other bytes."""
     digest = hashlib.sha256()
-    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+    package = pathlib.Path(__file__).parent.parent
+    for path in sorted(package.rglob("*.py")):
         source = path.read_bytes()
-        digest.update(f"{path.name} {len(source)}\n".encode() + source)
+        digest.update(f"{path.relative_to(package)} {len(source)}\n".encode() + source)
     return digest.hexdigest()
 
 
@@ -271,7 +294,7 @@ def _finished(job: Job, path: str, fingerprint: str) -> dict | None:
             note = json.loads(file.read())
         shard = manifest.shard_from_json(note["shard"])
         places = [path, os.path.join(job.records_dir, job.file)]
-        whole = any(os.path.exists(p) and shards.file_sha256(p) == shard.sha256 for p in places)
+        whole = any(os.path.exists(p) and files.file_sha256(p) == shard.sha256 for p in places)
         return note if note["fingerprint"] == fingerprint and whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

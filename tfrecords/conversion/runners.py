@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -19,7 +18,6 @@ from concurrent.futures import process
 
 import tqdm
 
-from tfrecords import manifest, shards
 from tfrecords.conversion import build
 
 
@@ -155,25 +153,3 @@ def _call(place, function, *arguments):
         _done[place] += 1
 
     return function(*arguments, count)
-
-
-def read_note(job: build.Job) -> dict:
-    """The note that `build.build(job)` has left, for runners whose workers cannot return it.
-
-    Raises:
-        ValueError: the shard is not the one that the note describes, as where two workers were at it.
-        OSError: one of the two is missing.
-    """
-    path = os.path.join(job.work_dir, job.file)
-    with open(build.note_path(path), "rb") as file:
-        note = json.loads(file.read())
-    shard = manifest.shard_from_json(note["shard"])
-    if not os.path.exists(path):  # moved into place before the run was killed
-        path = os.path.join(job.records_dir, job.file)
-    found = (os.path.getsize(path), shards.file_sha256(path))
-    if found != (shard.bytes, shard.sha256):
-        raise ValueError(
-            f"{path} has {found[0]} bytes with SHA-256 {found[1][:12]}..., its worker wrote {shard.bytes} with "
-            f"{shard.sha256[:12]}...; run again"
-        )
-    return note

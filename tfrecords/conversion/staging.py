@@ -15,7 +15,8 @@ import os
 import pathlib
 import shutil
 
-from tfrecords import manifest, shards
+from tfrecords import files as tfrecords_files
+from tfrecords import manifest
 from tfrecords.conversion import runners
 
 WORK = ".converting"
@@ -54,7 +55,7 @@ def opened(folder: pathlib.Path, files: set[str], digest: str | None):
 
     def move(data: bytes, replace: bool) -> None:
         nonlocal moving
-        shards.write_file(work / manifest.FILE, data)
+        tfrecords_files.write_file(work / manifest.FILE, data)
         moving = True
         _move(folder, files, replace)
 
@@ -109,7 +110,7 @@ def _move(folder, files, replace) -> None:
             if manifest.SHARD_NAME.fullmatch(entry.name) and entry.name not in files:
                 entry.unlink()
     os.replace(work / manifest.FILE, target)
-    shards.sync_folder(folder)
+    tfrecords_files.sync_folder(folder)
 
 
 def _drop_leftovers(folder, wanted: set[str]) -> None:

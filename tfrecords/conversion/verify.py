@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from tfrecords import example, images, manifest, shards
+from tfrecords import example, files, images, manifest, shards
 from tfrecords.conversion import runners
 
 
@@ -49,7 +49,7 @@ def check(records_dir: str | os.PathLike, num_workers: int = 0, progress: bool =
 def check_shard(records_dir, split: manifest.Split, shard: manifest.Shard, image_format: str, count=lambda: None):
     """Checks one shard; int64 [256], the pixels of each id in it. ValueError at the first thing that is wrong."""
     path = os.path.join(records_dir, shard.file)
-    if shards.file_sha256(path) != shard.sha256:
+    if files.file_sha256(path) != shard.sha256:
         raise ValueError(f"{path} does not have the SHA-256 that {manifest.FILE} states; convert again")
     pixels = np.zeros(256, np.int64)
     for one in shards.read_shard(path, shard):

@@ -9,7 +9,7 @@ import os
 
 import jinja2
 
-from kseg.study import results
+from kseg.study import measures, results
 from kseg.study.report import figures, tables
 
 
@@ -72,8 +72,8 @@ def _cards(study):
     for entry in study["contrasts"]:
         if not entry["primary"]:
             continue
-        what = f"{entry['arm']} − {entry['reference']}, {tables.measure_name(entry['measure'])}"
-        unit, interval, lines = tables.unit(entry["measure"]), "", []
+        what = f"{entry['arm']} − {entry['reference']}, {measures.measure_name(entry['measure'])}"
+        unit, interval, lines = measures.unit(entry["measure"]), "", []
         if entry.get("estimate") is not None:
             lines.append(f"Difference {_signed(entry['estimate'])} {unit}, {_seeds(entry)}")
         if entry.get("low") is not None:

@@ -24,7 +24,7 @@ def save(folder: str, run, manifest, split: str) -> None:
       run: evaluate.Run.
     """
     from kseg.data import input_pipeline
-    from kseg.evaluation import evaluate
+    from kseg.models import full_size
 
     truth_of = run.table.encoding("background")
     wanted = [label.id for label in run.table.void_labels if label.kind == "scene" or not label.seen]
@@ -33,7 +33,7 @@ def save(folder: str, run, manifest, split: str) -> None:
     chosen = [examples[place] for place in sorted(np.argsort(shares, kind="stable")[::-1][:_IMAGES])]
     masks, scores = [], []
     for example in chosen:
-        z = evaluate.logits(run.model, example["image"][None], run.config.eval.input_size)
+        z = full_size.logits(run.model, example["image"][None], run.config.eval.input_size)
         masks.append(run.treatment.native(z)[0].numpy().astype(np.uint8))
         scores.append(run.treatment.scores[run.treatment.primary](z)[0].numpy())
     # One scale for a run's scores: its middle 98 %.

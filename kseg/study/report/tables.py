@@ -6,6 +6,8 @@ number behind a cell, None for words. Knows no HTML.
 
 import re
 
+from kseg.study import measures
+
 _NONE = "–"
 _KIND_MEASURES = (
     ("AUROC", "auroc"),
@@ -35,20 +37,10 @@ def tables(study: dict) -> list[dict]:
     return [table for make in _EVERY if (table := make(study))["rows"]]
 
 
-def measure_name(name):
-    """A measure's name in words."""
-    return name.replace("_miou", " mIoU").replace("auroc", "AUROC").replace("_off_edge", ", off-edge").replace("_", " ")
-
-
-def unit(measure):
-    """What a difference in a measure is counted in."""
-    return "points of " + ("AUROC" if measure.startswith("auroc") else "mIoU" if measure.endswith("miou") else measure)
-
-
 def verdict(entry):
     """A contrast's verdict with its unit: "costs 9.2 points of AUROC"."""
     # Behind the verdict's one number; "not measured" has none.
-    return re.sub(r"\d+\.\d+", lambda match: f"{match[0]} {unit(entry['measure'])}", entry["verdict"], count=1)
+    return re.sub(r"\d+\.\d+", lambda match: f"{match[0]} {measures.unit(entry['measure'])}", entry["verdict"], count=1)
 
 
 def _contrasts(study):
@@ -56,7 +48,7 @@ def _contrasts(study):
     columns += ["SE seeds", "SE frames", "df", "p", "contrast"]
     rows = []
     for entry in study["contrasts"]:
-        cells = [_word(f"{entry['arm']} − {entry['reference']}"), _word(measure_name(entry["measure"]))]
+        cells = [_word(f"{entry['arm']} − {entry['reference']}"), _word(measures.measure_name(entry["measure"]))]
         cells.append(_word(verdict(entry)))
         cells += [
             _number(entry.get(key), "{:+.2f}", 100) for key in ("estimate", "low", "high", "holm_low", "holm_high")
@@ -146,12 +138,12 @@ def _scores(study):
 
 def _sequences(study):
     rows = []
-    measures = ("forced_miou", "native_miou", "auroc_scene_off_edge")
+    compared = ("forced_miou", "native_miou", "auroc_scene_off_edge")
     for name, arm in study["arms"].items():
         for sequence, values in arm["sequences"].items():
-            cells = [_word(name), _word(sequence), *(_spread(values.get(measure)) for measure in measures)]
+            cells = [_word(name), _word(sequence), *(_spread(values.get(measure)) for measure in compared)]
             rows.append({"cells": cells})
-    columns = ["arm", "sequence", *(measure_name(measure) for measure in measures)]
+    columns = ["arm", "sequence", *(measures.measure_name(measure) for measure in compared)]
     return _table("sequences", "By sequence", "In %, mean ± standard deviation.", columns, rows, ("arm", "sequence"))
 
 
@@ -199,7 +191,11 @@ def _choices(study):
         for row in choice["candidates"]:
             chosen = "chosen" if choice.get("chosen") == row["value"] else ""
             guard = row.get(choice["guard"]) if choice["guard"] else None
-            cells = [_word(choice["name"]), _number(row["value"], "{:g}"), _word(measure_name(choice["criterion"]))]
+            cells = [
+                _word(choice["name"]),
+                _number(row["value"], "{:g}"),
+                _word(measures.measure_name(choice["criterion"])),
+            ]
             cells += [
                 _number(row.get(choice["criterion"]), "{:.2f}", 100),
                 _number(guard, "{:.2f}", 100),

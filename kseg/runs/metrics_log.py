@@ -1,0 +1,51 @@
+"""metrics.jsonl: a line for each logged step, and nothing that a clock decides."""
+
+import json
+import os
+
+
+class MetricsLog:
+    """metrics.jsonl: one JSON object a line, each with its "step", in order.
+
+    Opening it at a step removes what a run that got further had written after that step, and a half-written last line,
+    so that a resumed run ends with the file of an undisturbed one.
+    """
+
+    def __init__(self, path, step):
+        kept = []
+        if os.path.exists(path):
+            with open(path, errors="replace") as file:
+                for line in file:
+                    if not line.endswith("\n") or _step_of(path, len(kept) + 1, line) > step:
+                        break
+                    kept.append(line)
+        temporary = f"{path}.tmp"
+        with open(temporary, "w") as file:
+            file.writelines(kept)
+        os.replace(temporary, path)
+        self._file = open(path, "a")
+
+    def write(self, step, **values):
+        """Appends a line; values are floats, ints or None. A float that is not finite is written as null."""
+        clean = {
+            key: None if isinstance(value, float) and not abs(value) < float("inf") else value
+            for key, value in values.items()
+        }
+        self._file.write(json.dumps({"step": step, **clean}) + "\n")
+        self._file.flush()
+
+    def sync(self):
+        """Returns when everything written is on the disk: the lines before a checkpoint must not be lost after it."""
+        os.fsync(self._file.fileno())
+
+    def close(self):
+        self._file.close()
+
+
+def _step_of(path, number, line):
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{path}, line {number}, is damaged (expected a JSON object with a step); take that line out to go on."
+        ) from None

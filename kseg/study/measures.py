@@ -1,0 +1,77 @@
+"""What a run of a study is measured by: the names of the measures, their units, and how each is read off a result."""
+
+import re
+
+from kseg.evaluation import pixel_counts
+
+# Measures that resampled frames have, too: from matrices (and which), or AUROC, off the edges only.
+MATRIX_MEASURES = {"forced_miou": "forced", "native_miou": "native", "calibrated_miou": "calibrated"}
+AUROC = re.compile(r"auroc_(\w+)_off_edge")
+_OF_RUN = tuple(f"{rule}_miou" for rule in ("forced", "native", "calibrated")) + ("miou_with_background",)
+_OF_RUN += tuple(f"{rule}abstain_rate{which}" for rule in ("", "calibrated_") for which in ("", "_correct"))
+_OF_VOID = re.compile(
+    r"((calibrated_)?leak|auroc|average_precision(_at_1_percent)?|fpr95|recall_at_0\.\d\d)_"
+    rf"({'|'.join(('all', *pixel_counts.KINDS))})(_off_edge)?"
+)
+
+
+def measures(result: dict) -> dict[str, float | None]:
+    """All scalars of a run, by name; shares, not points."""
+    evaluation = result["evaluation"]
+    report = evaluation["report"]
+    calibrated = report.get("calibrated") or {}
+    values = {
+        "forced_miou": report["mean_iou_forced"],
+        "native_miou": report["mean_iou"],
+        "calibrated_miou": calibrated.get("mean_iou"),
+        "miou_with_background": report["mean_iou_with_background"],
+        "abstain_rate": report["abstain_rate"],
+        "abstain_rate_correct": report["abstain_rate_correct"],
+        "calibrated_abstain_rate": calibrated.get("abstain_rate"),
+        "calibrated_abstain_rate_correct": calibrated.get("abstain_rate_correct"),
+    }
+    for kind in evaluation["kinds"]:
+        for edge in ("", "_off_edge"):
+            block = void_block(report, kind, edge)
+            if block is None or not block["pixels"]:
+                continue
+            values[f"leak_{kind}{edge}"] = block["leak"]
+            score = block["scores"][result["primary_score"]]
+            for name in ("auroc", "average_precision", "average_precision_at_1_percent", "fpr95"):
+                values[f"{name}_{kind}{edge}"] = score[name]
+            for share, caught in score["recall_at"].items():
+                values[f"recall_at_{share}_{kind}{edge}"] = caught
+            moved = void_block(calibrated, kind, edge) if calibrated else None
+            if moved is not None:
+                values[f"calibrated_leak_{kind}{edge}"] = moved["leak"]
+    return values
+
+
+def is_measure(name: str) -> bool:
+    """Whether a run can have a measure of this name (it has those of the kinds of void that its data has)."""
+    return name in _OF_RUN or bool(_OF_VOID.fullmatch(name))
+
+
+def is_contrasted(name: str) -> bool:
+    """Whether contrasts can be of this measure: whether it can be had for resampled frames."""
+    match = AUROC.fullmatch(name)
+    return name in MATRIX_MEASURES or bool(match and match[1] in pixel_counts.KINDS)
+
+
+def void_block(report: dict, kind: str, edge: str = ""):
+    """The void block of a kind, or None: {pixels, leak, claimed_as, scores: {score: {auroc, ...}}}."""
+    block = report["void"].get(kind)
+    return block if block is None or not edge else block.get("off_edge")
+
+
+# Names that `measures` gives: of a run as a whole, and of a kind of void.
+
+
+def measure_name(name):
+    """A measure's name in words."""
+    return name.replace("_miou", " mIoU").replace("auroc", "AUROC").replace("_off_edge", ", off-edge").replace("_", " ")
+
+
+def unit(measure):
+    """What a difference in a measure is counted in."""
+    return "points of " + ("AUROC" if measure.startswith("auroc") else "mIoU" if measure.endswith("miou") else measure)
