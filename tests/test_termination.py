@@ -38,7 +38,7 @@ def test_it_ends_the_process_whatever_that_is_doing(busy):
 
 
 def test_while_a_note_is_open_it_is_noted_and_before_and_after_it_is_the_end():
-    noted = f"with termination.Note() as note:\n    {TELL}    print(note.asked)\n".replace("; ", "\n    ")
+    noted = f"with sigterm.Note() as note:\n    {TELL}    print(note.asked)\n".replace("; ", "\n    ")
     assert end_of(noted) == (0, "True\n", "")
     status, out, _ = end_of(noted + TELL + "print('never')")
     assert (status, out) == (75, "True\n")
