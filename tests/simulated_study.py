@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from kseg.metrics import histograms
+from kseg import histograms
 from kseg.study import grid, identity, results, statistics
 
 IDENTITY = {

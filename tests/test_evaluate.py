@@ -14,10 +14,9 @@ import tensorflow as tf
 from PIL import Image
 
 import tfrecords
-from kseg import metrics
+from kseg import histograms, metrics
 from kseg.evaluation import evaluate, pixel_counts
 from kseg.evaluation import report as scorecard
-from kseg.metrics import histograms
 from kseg.models import full_size, unet
 from kseg.runs import finished as runs_finished
 from kseg.runs import workdir

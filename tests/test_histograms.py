@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from kseg import metrics
-from kseg.metrics import histograms
+from kseg import histograms, metrics
 
 KEYS = ("auroc", "average_precision", "average_precision_at_1_percent", "fpr95")
 

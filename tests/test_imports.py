@@ -23,7 +23,7 @@ ORDER = [
     "models",
     "treatments optimizers pictures",
     "losses metrics",
-    "distribution errors",
+    "distribution errors histograms",
     "config",
 ]
 LEVEL = {name: level for level, line in enumerate(ORDER) for name in line.split()}
@@ -140,3 +140,18 @@ print(os.environ["TF_ENABLE_ONEDNN_OPTS"], int(_pywrap_util_port.IsMklEnabled())
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [users or "1", users or "1"]
+
+
+def test_a_study_is_read_and_compared_without_tensorflow():
+    code = "import sys; from kseg.study import contrasts, folder, grid, publish, runner, summary; "
+    code += "from kseg.study.report import figures, page; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_importing_the_metrics_registers_them_with_keras():
+    # A model that was saved with them is loaded by a program that names the package alone.
+    code = "import kseg.losses, kseg.metrics, kseg.optimizers, keras; "
+    code += "print([bool(keras.saving.get_registered_object(f'kseg>{name}')) for name in "
+    code += "('ConfusionMatrix', 'ScoreHistogram', 'Dice', 'WeightedSum', 'AdamW')])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split("\n")[0] == str([True] * 5), done.stderr[-2000:]

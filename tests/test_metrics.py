@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kseg import metrics
-from kseg.metrics import histograms
+from kseg import histograms, metrics
 
 # truth        prediction     K = 2: 2 is void in the truth, an abstention in the prediction; 255 is left out.
 # 0 0 1        0 2 1

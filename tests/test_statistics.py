@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kseg import metrics
-from kseg.metrics import histograms
+from kseg import histograms, metrics
 from kseg.study import statistics
 
 SEQUENCES = np.array(["dusk"] * 62 + ["street"] * 171)  # as long as CamVid's test sequences

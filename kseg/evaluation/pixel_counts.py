@@ -14,7 +14,7 @@ import dataclasses
 import numpy as np
 
 import tfrecords
-from kseg.metrics import histograms
+from kseg import histograms
 
 KINDS = ("scene", "dropped", "geometry", "unseen")
 GROUPS = ("right", "wrong", *KINDS)  # of the per-image histograms: labelled pixels by the forced decision, void by kind

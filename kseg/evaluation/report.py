@@ -32,9 +32,8 @@ import os
 
 import numpy as np
 
-from kseg import metrics
+from kseg import histograms, metrics
 from kseg.evaluation import pixel_counts
-from kseg.metrics import histograms
 from kseg.runs import workdir
 
 IMAGE_BINS = 512

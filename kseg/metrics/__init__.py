@@ -6,12 +6,11 @@ label tables, configs or files. Does not weight pixels, average per-image scores
 
 Tensor functions count (`confusion_matrix`, `score_bins`), Keras metrics accumulate counts (`ConfusionMatrix`,
 `ScoreHistogram`), and NumPy functions turn counts into numbers: those below for confusion matrices, those in
-kseg/metrics/histograms.py for histograms. Index K, one past the last class, is void in the truth and an abstention in
+kseg/histograms.py for histograms. Index K, one past the last class, is void in the truth and an abstention in
 the prediction.
 """
 
-import importlib
-
+from kseg.metrics.confusion_matrices import ConfusionMatrix, confusion_matrix
 from kseg.metrics.iou import (
     abstain_rate,
     abstain_rate_correct,
@@ -21,6 +20,7 @@ from kseg.metrics.iou import (
     mean_iou_with_background,
     per_class_iou,
 )
+from kseg.metrics.score_histogram import ScoreHistogram, score_bins
 
 __all__ = [
     "ConfusionMatrix",
@@ -35,21 +35,3 @@ __all__ = [
     "per_class_iou",
     "score_bins",
 ]
-
-# What needs TensorFlow is loaded when it is asked for: comparing finished runs does without.
-_WITH_TENSORFLOW = {
-    "ConfusionMatrix": "confusion_matrices",
-    "confusion_matrix": "confusion_matrices",
-    "ScoreHistogram": "score_histogram",
-    "score_bins": "score_histogram",
-}
-
-
-def __getattr__(name):
-    if name not in _WITH_TENSORFLOW:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_WITH_TENSORFLOW[name]}"), name)
-
-
-def __dir__():
-    return sorted({*globals(), *_WITH_TENSORFLOW})

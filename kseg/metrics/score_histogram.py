@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseg.metrics import histograms
+from kseg import histograms
 from kseg.metrics.confusion_matrices import bincount, like, only_known, truth_rows
 
 

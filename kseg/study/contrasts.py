@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from kseg.metrics import histograms
+from kseg import histograms
 from kseg.study import grid, measures, results, statistics
 
 SENSITIVITY_BLOCKS = (10, 40)  # standard errors with other block lengths, printed beside the planned one

@@ -16,6 +16,7 @@ COMPUTES = (
     "kseg.data",
     "kseg.distribution",
     "kseg.evaluation",
+    "kseg.histograms",
     "kseg.losses",
     "kseg.metrics",
     "kseg.models",

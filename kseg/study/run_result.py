@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 import tfrecords
+from kseg import histograms
 from kseg.data import splits
 from kseg.evaluation import evaluate, pixel_counts
 from kseg.evaluation import report as scorecard
-from kseg.metrics import histograms
 from kseg.runs import finished
 from kseg.study import identity, results
 from kseg.study.report import picture_sheets

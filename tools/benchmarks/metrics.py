@@ -16,9 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 import tfrecords
-from kseg import metrics
+from kseg import histograms, metrics
 from kseg.evaluation import pixel_counts
-from kseg.metrics import histograms
 
 _HEIGHT, _WIDTH, _CLASSES = 1024, 2048, 19
 _ROUNDS = 15
