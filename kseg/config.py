@@ -53,9 +53,14 @@ def default() -> ml_collections.ConfigDict:
     config.model = model = ml_collections.ConfigDict()
     model.width = 32  # channels of the first level; each level below has twice as many
     model.depth = 4  # number of times the resolution is halved
-    model.encoder = "none"  # none = from scratch; resnet50 | efficientnetv2b0 | efficientnetv2s | convnext_tiny
+    # none = from scratch; efficientnet_lite0|1|2 | resnet50 | efficientnetv2b0 | efficientnetv2s | convnext_tiny
+    model.encoder = "none"
     model.encoder_weights = "none"  # none | imagenet | a path to weights
     model.freeze_encoder = False
+    model.freeze_encoder_norm = False  # its batch normalisation alone: statistics, scales and offsets stay as loaded
+    # Channels of the decoder's levels, from the coarsest: one for each level up to which it decodes, the finest of
+    # which gives the logits. () = from width, all levels.
+    model.decoder_widths = ()
     model.norm = "batch"  # batch (synchronized over replicas) | group | none
     model.upsample = "bilinear"  # bilinear | transpose
     model.activation = "relu"
@@ -78,6 +83,7 @@ def default() -> ml_collections.ConfigDict:
     config.optimizer = optimizer = ml_collections.ConfigDict()
     optimizer.name = "adamw"  # adamw | sgd | lamb
     optimizer.learning_rate = 1e-3  # peak
+    optimizer.encoder_rate = 1.0  # factor on the learning rate, and so on the decay, of the encoder's variables
     optimizer.schedule = "cosine"  # cosine | poly | constant
     optimizer.poly_power = 0.9
     optimizer.warmup_steps = 0

@@ -19,19 +19,20 @@ from kseg.distribution.collectives import all_reduce_sum
 _serializable = keras.saving.register_keras_serializable("kseg")
 
 
-def create(config, total_steps: int, precision: str = "float32") -> keras.optimizers.Optimizer:
+def create(config, total_steps: int, precision: str = "float32", in_encoder=()) -> keras.optimizers.Optimizer:
     """The optimizer that `config` (kseg.config's `optimizer` block) asks for.
 
     Args:
         config: name (adamw | sgd | lamb), learning_rate, schedule, poly_power, warmup_steps, weight_decay, momentum,
-            clip_norm.
+            clip_norm, encoder_rate.
         total_steps: steps of the schedule.
         precision: under "mixed_float16" the optimizer scales the loss.
+        in_encoder: a bool for each variable that is trained, in order: whether `encoder_rate` applies to it.
     Raises: ValueError for a name or schedule that does not exist, or a value out of range.
     """
     if config.name not in _MAKERS:
         raise ValueError(f"optimizer.name must be one of {', '.join(sorted(_MAKERS))}; got {config.name!r}.")
-    for key in ("weight_decay", "clip_norm"):
+    for key in ("weight_decay", "clip_norm", "encoder_rate"):
         if not 0 <= config[key] < math.inf:
             raise ValueError(f"optimizer.{key} must be a finite number >= 0 (0 is off); got {config[key]!r}.")
     common = {
@@ -39,6 +40,9 @@ def create(config, total_steps: int, precision: str = "float32") -> keras.optimi
         # AdamW refuses None; the others do no work for it.
         "weight_decay": config.weight_decay if config.weight_decay or config.name == "adamw" else None,
         "global_clipnorm": config.clip_norm or None,
+        "rate_factors": [config.encoder_rate if inside else 1.0 for inside in in_encoder]
+        if config.encoder_rate != 1
+        else (),
     }
     optimizer = _MAKERS[config.name](config, common)
     return LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
@@ -97,12 +101,26 @@ _DECAYS = {
 class _GlobalGradients:
     """Mixin for Keras optimizers: gradients are summed over replicas before anything else is done with them.
 
+    rate_factors: a factor on the learning rate, and so on the decay, of each variable in order; () = 1 for all.
+
     Weight decay (decoupled: w -= rate * decay * w) leaves alone what has at most one dimension: biases and the scales
     and offsets of normalisation.
     """
 
     # True where a LossScaleOptimizer has summed the gradients already.
     gradients_are_global = False
+
+    def __init__(self, *args, rate_factors=(), **kwargs):
+        super().__init__(*args, **kwargs)
+        self.rate_factors = tuple(float(factor) for factor in rate_factors)
+
+    def build(self, variables):
+        if self.rate_factors and len(self.rate_factors) != len(variables):
+            raise ValueError(f"{len(self.rate_factors)} rate_factors for {len(variables)} variables.")
+        super().build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate * self._rate_factor(variable))
 
     def apply(self, grads, trainable_variables=None):
         if not self.gradients_are_global:
@@ -114,6 +132,31 @@ class _GlobalGradients:
 
     def _use_weight_decay(self, variable):
         return len(variable.shape) > 1 and super()._use_weight_decay(variable)
+
+    def _apply_weight_decay(self, variables):
+        if self.weight_decay is None or not self.rate_factors:
+            super()._apply_weight_decay(variables)
+            return
+        # As Keras' own, with the variable's share of the rate.
+
+        def shrink(variable):
+            if self._use_weight_decay(variable):
+                rate = tf.cast(self.learning_rate * self._rate_factor(variable), variable.dtype)
+                variable.assign_sub(variable * tf.cast(self.weight_decay, variable.dtype) * rate)
+
+        def shrink_all(strategy, variables):
+            for variable in variables:
+                strategy.extended.update(
+                    variable.value if isinstance(variable, keras.Variable) else variable, shrink, group=False
+                )
+
+        tf.__internal__.distribute.interim.maybe_merge_call(shrink_all, self._distribution_strategy, variables)
+
+    def _rate_factor(self, variable):
+        return self.rate_factors[self._get_variable_index(variable)] if self.rate_factors else 1.0
+
+    def get_config(self):
+        return {**super().get_config(), "rate_factors": self.rate_factors}
 
 
 @_serializable

@@ -162,3 +162,17 @@ def test_a_wrong_setting_is_told_in_one_line(make, message):
     with pytest.raises(ValueError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_the_encoders_rate_scales_its_steps_and_its_decay_alone():
+    # SGD, rate 0.5, gradients 1 and weight decay 0.1: w - factor * 0.5 * (0.1 w + 1), matrices alone decay.
+    settings = config.default().optimizer
+    settings.name, settings.learning_rate, settings.schedule = "sgd", 0.5, "constant"
+    settings.momentum, settings.weight_decay, settings.encoder_rate = 0.0, 0.1, 0.2
+    weights = [keras.Variable([[2.0]]), keras.Variable([[2.0]])]
+    optimizer = optimizers.create(settings, 10, in_encoder=[True, False])
+    optimizer.build(weights)
+    optimizer.apply([tf.ones((1, 1)), tf.ones((1, 1))], weights)
+    np.testing.assert_allclose([float(w.numpy()[0, 0]) for w in weights], [2 - 0.1 * 1.2, 2 - 0.5 * 1.2], rtol=1e-6)
+    copy = optimizers.SGD.from_config(optimizer.get_config())
+    assert copy.rate_factors == (0.2, 1.0)

@@ -1,8 +1,8 @@
-"""Encoders of keras.applications as feature maps for the UNet's decoder."""
+"""Encoders with pretrained weights as feature maps for the UNet's decoder: EfficientNet-Lite, keras.applications."""
 
 import keras
 
-from kseg.models import layers
+from kseg.models import efficientnet_lite, layers
 
 # keras.applications constructors, their keyword arguments, and whether they scale 0..255 themselves.
 FROM_APPLICATIONS = {
@@ -13,18 +13,37 @@ FROM_APPLICATIONS = {
 }
 
 
-def from_applications(image, config, stride, weights):
-    """Feature maps [N, H / s, W / s, C] of an encoder of keras.applications at strides s = 2 .. `stride`, finest first.
+NAMES = (*efficientnet_lite.SIZES, *FROM_APPLICATIONS)
+
+
+def feature_maps(image, config, stride, weights):
+    """Feature maps [N, H / s, W / s, C] of a pretrained encoder at strides s = 2 .. `stride`, finest first.
 
     Args:
       image: the model's input, float [N, H, W, 3] of values 0..255.
-      config: `config.model`; `encoder` names an entry of FROM_APPLICATIONS.
+      config: `config.model`; `encoder` is one of NAMES.
       stride: what the image is padded to a multiple of.
       weights: "none", "imagenet" or a path; see `encoder_weights`.
 
     Raises:
       ValueError: if the weights cannot be loaded; one line.
     """
+    if config.encoder in efficientnet_lite.SIZES:
+        return _lite(image, config, stride, weights)
+    return _from_applications(image, config, stride, weights)
+
+
+def _lite(image, config, stride, weights):
+    x = layers.PadToStride(stride, name="pad")(efficientnet_lite.scale(image))
+    maps = efficientnet_lite.feature_maps(x, config.encoder)
+    encoder = keras.Model(image, maps)
+    if weights != "none":
+        efficientnet_lite.load_weights(encoder, config.encoder, weights)
+    _freeze(encoder, config)
+    return maps
+
+
+def _from_applications(image, config, stride, weights):
     name, arguments, scales_itself = FROM_APPLICATIONS[config.encoder]
     constructor = getattr(keras.applications, name)
     # What ends each resolution, a layer or a sum by keras.ops, is read off a copy of known size; by position from the
@@ -49,9 +68,14 @@ def from_applications(image, config, stride, weights):
             "file, or none."
         ) from None
     encoder = _with_our_normalization(encoder, image)
-    for layer in encoder.layers:
-        layer.trainable = not config.freeze_encoder
+    _freeze(encoder, config)
     return [encoder.operations[last[s]].output for s in sorted(last) if 2 <= s <= stride]
+
+
+def _freeze(encoder, config):
+    for layer in encoder.layers:
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = not (config.freeze_encoder or (config.freeze_encoder_norm and is_norm))
 
 
 def _with_our_normalization(encoder, image):

@@ -52,7 +52,7 @@ def build(model_config, num_outputs, precision="float32", seed=0, detached_outpu
             skips = _encoder_from_scratch(x, model_config, seed)
         else:
             stride = 2**_DECODER_LEVELS
-            skips = encoders.from_applications(
+            skips = encoders.feature_maps(
                 image, model_config, stride, model_config.encoder_weights if pretrained else "none"
             )
         x = _decoder(skips, model_config, seed)
@@ -70,6 +70,15 @@ def build(model_config, num_outputs, precision="float32", seed=0, detached_outpu
             logits = layers.CropLike(name="crop", dtype="float32")([logits, image])
         logits = keras.layers.Activation("linear", name="logits", dtype="float32")(logits)
         return keras.Model(image, logits, name="unet")
+
+
+def is_in_encoder(model):
+    """A bool for each trained variable of `model`, in order: whether it is the encoder's."""
+    return [
+        not layer.name.startswith(("up", "head", "detached_head"))
+        for layer in model.layers
+        for _ in layer.trainable_variables
+    ]
 
 
 def load_matching_weights(model, path):
@@ -118,12 +127,25 @@ def _encoder_from_scratch(x, config, seed):
 
 def _decoder(skips, config, seed):
     x = skips[-1]
-    for level in reversed(range(len(skips) - 1)):
-        channels = config.width * 2**level if config.encoder == "none" else config.width * 2 ** min(level, 3)
+    for level, channels in zip(reversed(range(len(skips) - 1)), _decoder_widths(config, len(skips) - 1)):
         x = _up(x, channels, f"up{level}", config, seed)
         x = keras.layers.Concatenate(name=f"up{level}_concat")([x, skips[level]])
         x = _block(x, channels, f"up{level}", config, seed)
     return x
+
+
+def _decoder_widths(config, levels):
+    """Channels of the decoder's levels, from the coarsest."""
+    widths = tuple(config.decoder_widths)
+    if widths and (len(widths) != levels or min(widths) < 1):
+        raise ValueError(
+            f"config.model.decoder_widths={widths}: expected {levels} widths of at least 1, one for each level of the "
+            "decoder, or () for those that follow from config.model.width."
+        )
+    if widths:
+        return widths
+    finest_first = [level if config.encoder == "none" else min(level, 3) for level in range(levels)]
+    return [config.width * 2**power for power in reversed(finest_first)]
 
 
 def _up(x, channels, name, config, seed):
@@ -186,7 +208,7 @@ def _dtype_policy(name):
 
 def _check(config, num_outputs, precision, detached_outputs):
     allowed = {
-        "model.encoder": (config.encoder, ("none", *encoders.FROM_APPLICATIONS)),
+        "model.encoder": (config.encoder, ("none", *encoders.NAMES)),
         "model.norm": (config.norm, ("batch", "group", "none")),
         "model.upsample": (config.upsample, ("bilinear", "transpose")),
         "train.precision": (precision, PRECISIONS),

@@ -82,7 +82,9 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
             logging.info(
                 "%s: %d layers loaded, fresh: %s", config.model.init_from, len(loaded), ", ".join(kept) or "none"
             )
-        optimizer = optimizers.create(config.optimizer, config.train.total_steps, config.train.precision)
+        optimizer = optimizers.create(
+            config.optimizer, config.train.total_steps, config.train.precision, unet.is_in_encoder(model)
+        )
         optimizer.build(model.trainable_variables)
         ema = optimizers.Ema(model, config.optimizer.ema_decay) if config.optimizer.ema_decay else None
     train_step = training_step.train_step(config, strategy, model, treatment.loss, optimizer)
