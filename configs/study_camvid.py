@@ -38,6 +38,10 @@ GROUPS = {"car": (8,), "person": (9, 10), "fence": (7,)}
 FOLDS = (("car", "person"), ("person", "fence"), ("fence", "car"))  # (seen as void, unseen)
 MAIN = ("ignore", "background_class")
 OTHERS = ("hybrid", "inverted_dice", "one_vs_all", "entropic", "void_head")
+# All void, and what it is made of: how well it is ranked, and what is caught where 5 % of labelled pixels are lost.
+BY_KIND = ("auroc_all_off_edge", "auroc_geometry_off_edge") + tuple(
+    f"recall_at_0.05_{kind}_off_edge" for kind in ("all", "geometry", "scene")
+)
 
 
 def get_config(part: str = "grid") -> ml_collections.ConfigDict:
@@ -191,7 +195,13 @@ def _grid(study):
         ("capacity, 3 x steps", "background_class_3x-w8", "ignore_3x-w8", "forced_miou", False),
         ("rejection, 3 x steps", "background_class_3x-w8", "ignore_3x-w8", scene, False),
         ("inverted Dice, void weight 3", "inverted_dice_weight3-w8", "background_class-w8", scene, False),
+        # From here on to `further`: set up after all runs had been looked at.
+        ("extra class against idle channel", "background_class-w8", "background_class_idle-w8", "forced_miou", False),
     ]
+    for arm in ("background_class-w8", "entropic-w8", "inverted_dice-w8", "inverted_dice_weight3-w8"):
+        study.contrasts += [("by kind of void", arm, "ignore-w8", measure, False) for measure in BY_KIND]
+    for arm in ("inverted_dice-w8", "inverted_dice_weight3-w8"):
+        study.contrasts += [("by kind of void", arm, "background_class-w8", measure, False) for measure in BY_KIND]
     further = ["inverted_dice_weight3-w8", *attribution, "inverted_dice_softmax_masked-w8"]
     for arm in [f"{treatment}-w8" for treatment in OTHERS] + further:
         study.contrasts += [
@@ -213,6 +223,8 @@ def _grid(study):
         arms, references = (tuple(f"{name}-w8-{fold}" for fold in folds) for name in (treatment, "ignore"))
         for name, kind in (("seen", "dropped"), ("unseen", "unseen")):
             study.contrasts.append((f"leave-out, {name}", arms, references, f"auroc_{kind}_off_edge", False))
+            study.contrasts.append((f"leave-out, {name}", arms, references, f"recall_at_0.05_{kind}_off_edge", False))
+        study.contrasts.append(("leave-out, cost", arms, references, "forced_miou", False))
 
 
 def _heads(study):
@@ -242,6 +254,10 @@ def _heads(study):
         for measure in ("forced_miou", "auroc_scene_off_edge"):
             if (arm, measure) != (idle, "auroc_scene_off_edge"):  # nothing trains that output
                 study.contrasts.append((f"{name}, {measure}", arm, reference, measure, False))
+    # Set up after all runs had been looked at.
+    study.contrasts.append(("heads alike, extra class against idle channel", main[1], idle, "forced_miou", False))
+    for name, arm in (("heads alike", main[1]), ("heads alike, void weight 1", weight1)):
+        study.contrasts += [(f"{name}, {measure}", arm, main[0], measure, False) for measure in BY_KIND]
 
 
 TUNING_SEED, TUNING_STEPS = 100, 420  # the seed is used nowhere else

@@ -51,6 +51,8 @@ def get_config() -> ml_collections.ConfigDict:
     for name in TREATMENTS[1:]:
         for measure in ("forced_miou", "auroc_scene_off_edge", "auroc_unseen_off_edge"):
             study.contrasts.append(("street scenes", name, "ignore", measure, False))
+        for kind in ("scene", "geometry", "unseen"):  # set up after all runs had been looked at
+            study.contrasts.append(("street scenes", name, "ignore", f"recall_at_0.05_{kind}_off_edge", False))
     study.headline = TREATMENTS
     study.folds = ml_collections.ConfigDict()
     study.by_width = ()

@@ -140,3 +140,29 @@ def test_later_seeds_do_not_move_a_primary_verdict():
     assert after[1]["seeds"] == [0, 1, 2, 3, 4] and after[1]["estimate"] != before[0]["estimate"]
     # Without the rule it would have moved.
     assert contrasts.judge(a_study(*listed), by_arm, frames)[0]["estimate"] == after[1]["estimate"]
+
+
+def test_all_void_is_every_kind_together_and_what_is_caught_is_read_where_the_share_is_lost():
+    # Two frames, four bins, lowest scores first. All labelled: 90, 5, 4, 1 of 100; 5 % are lost in the upper two bins.
+    labelled = np.array([[40, 5, 4, 0], [50, 0, 0, 1]])
+    scene, geometry = np.array([[6, 0, 2, 2], [0, 0, 0, 0]]), np.array([[0, 0, 0, 0], [10, 0, 0, 20]])
+    packed = {"labelled": labelled, "scene": scene, "geometry": geometry}
+    histograms = {name: results.pack(counts) for name, counts in packed.items()}
+    result = {"id": "a", "evaluation": {"frames": {"ids": ["d_0", "d_1"], "histograms": histograms}}}
+    frames = contrasts.Frames(a_study(), [result])
+
+    def caught(kind, weights=(1.0, 1.0)):
+        return frames.value(result, f"recall_at_0.05_{kind}_off_edge", np.array(weights))
+
+    assert caught("scene") == pytest.approx(4 / 10)
+    assert caught("geometry") == pytest.approx(20 / 30)
+    assert caught("all") == pytest.approx(24 / 40)
+    # The first frame alone, twice: 2.45 of its 49 labelled pixels are 2.45 / 4 of the third bin.
+    assert caught("all", (2.0, 0.0)) == pytest.approx((2 + 2 * 2.45 / 4) / 10)
+    np.testing.assert_allclose(caught("all", [[1.0, 1.0], [2.0, 0.0]]), [0.6, (2 + 2 * 2.45 / 4) / 10])
+    # AUROC is linear in the positives: 10 of scene and 30 of geometry make 40.
+    scene, geometry, every = (
+        frames.value(result, f"auroc_{kind}_off_edge", np.ones(2)) for kind in ("scene", "geometry", "all")
+    )
+    assert every == pytest.approx((10 * scene + 30 * geometry) / 40)
+    assert frames.value(result, "recall_at_0.05_unseen_off_edge", np.ones(2)) is None

@@ -969,13 +969,16 @@ def test_a_value_that_its_spot_cannot_write_is_named(tmp_path):
         fill_markdown.fill("<!--camvid/title signed-->x<!--/-->", str(tmp_path))
 
 
-def test_what_is_caught_at_1_percent_is_read_off_the_curve_of_its_kind(tmp_path):
+def test_what_is_caught_at_a_price_is_read_off_the_curve_of_its_kind(tmp_path):
     (tmp_path / "camvid").mkdir()
-    curve = {"lost": [0.005, 0.015], "kinds": {"scene": {"mean": [0.1, 0.3]}, "unseen": {"mean": [0.0, 0.2]}}}
+    curve = {
+        "lost": [0.005, 0.015, 0.085],
+        "kinds": {"scene": {"mean": [0.1, 0.3, 1.0]}, "unseen": {"mean": [0.0, 0.1, 0.2]}},
+    }
     (tmp_path / "camvid" / "study.json").write_text(json.dumps({"curve": curve}))
-    page = "<!--camvid/curve scene_at_1-->?<!--/--> <!--camvid/curve unseen_at_1-->?<!--/-->"
+    page = "<!--camvid/curve scene_at_1-->?<!--/--> <!--camvid/curve unseen_at_5-->?<!--/-->"
     filled = fill_markdown.fill(page, str(tmp_path))
-    assert filled == "<!--camvid/curve scene_at_1-->20.0<!--/--> <!--camvid/curve unseen_at_1-->10.0<!--/-->"
+    assert filled == "<!--camvid/curve scene_at_1-->20.0<!--/--> <!--camvid/curve unseen_at_5-->15.0<!--/-->"
 
 
 def test_an_unknown_way_of_writing_is_refused(tmp_path):

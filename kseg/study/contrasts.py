@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from kseg import histograms
+from kseg.evaluation import pixel_counts
 from kseg.study import grid, measures, results, statistics
 
 SENSITIVITY_BLOCKS = (10, 40)  # standard errors with other block lengths, printed beside the planned one
@@ -136,16 +137,22 @@ class Frames:
         if measure in measures.MATRIX_MEASURES:
             matrices = self.array(result, measures.MATRIX_MEASURES[measure])
             return None if matrices is None else statistics.mean_iou(np.tensordot(weights, matrices, 1))
-        match = measures.AUROC.fullmatch(measure)
+        match = measures.OF_HISTOGRAMS.fullmatch(measure)
         if not match:
             raise ValueError(
                 f"measure {measure!r} in a contrast: expected {', '.join(measures.MATRIX_MEASURES)} or "
-                "auroc_KIND_off_edge."
+                "auroc_KIND_off_edge or recall_at_SHARE_KIND_off_edge."
             )
-        void = self.array(result, "histograms", match[1])
-        if void is None:
+        kinds = pixel_counts.KINDS if match[3] == "all" else (match[3],)
+        found = [void for kind in kinds if (void := self.array(result, "histograms", kind)) is not None]
+        if not found:
             return None
-        return histograms.auroc(weights @ self.array(result, "histograms", "labelled"), weights @ void)
+        labelled, void = weights @ self.array(result, "histograms", "labelled"), weights @ np.sum(found, axis=0)
+        if match[2] is None:
+            return histograms.auroc(labelled, void)
+        pairs = zip(void.reshape(-1, void.shape[-1]), labelled.reshape(-1, labelled.shape[-1]))
+        caught = [histograms.caught_at(ours, lost, [float(match[2])])[0] for ours, lost in pairs]
+        return np.reshape(caught, void.shape[:-1])
 
     def drawn(self, result, measure, block):
         key = (result["id"], measure, block)

@@ -155,7 +155,8 @@ def _check_names(study, listed):
         if not measures.is_contrasted(measure):
             raise ValueError(
                 f"study {study.name}: contrast {name!r} is of {measure!r}, expected forced_miou, native_miou, "
-                "calibrated_miou or auroc_KIND_off_edge, KIND being scene, dropped, geometry or unseen."
+                "calibrated_miou, auroc_KIND_off_edge or recall_at_SHARE_KIND_off_edge, KIND being all, scene, "
+                "dropped, geometry or unseen, SHARE such as 0.05."
             )
     for name, default, candidates, criterion, guard in study.choices:
         check_arms(f"choice {name!r}", [arm for _, arms in candidates for arm in arms])

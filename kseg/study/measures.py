@@ -4,9 +4,9 @@ import re
 
 from kseg.evaluation import pixel_counts
 
-# Measures that resampled frames have, too: from matrices (and which), or AUROC, off the edges only.
+# Measures that resampled frames have, too: from matrices (and which), or from histograms, off the edges only.
 MATRIX_MEASURES = {"forced_miou": "forced", "native_miou": "native", "calibrated_miou": "calibrated"}
-AUROC = re.compile(r"auroc_(\w+)_off_edge")
+OF_HISTOGRAMS = re.compile(r"(auroc|recall_at_(0\.\d\d))_([a-z]+)_off_edge")  # the measure, its price, the kind
 _OF_RUN = tuple(f"{rule}_miou" for rule in ("forced", "native", "calibrated")) + ("miou_with_background",)
 _OF_RUN += tuple(f"{rule}abstain_rate{which}" for rule in ("", "calibrated_") for which in ("", "_correct"))
 _OF_VOID = re.compile(
@@ -54,8 +54,8 @@ def is_measure(name: str) -> bool:
 
 def is_contrasted(name: str) -> bool:
     """Whether contrasts can be of this measure: whether it can be had for resampled frames."""
-    match = AUROC.fullmatch(name)
-    return name in MATRIX_MEASURES or bool(match and match[1] in pixel_counts.KINDS)
+    match = OF_HISTOGRAMS.fullmatch(name)
+    return name in MATRIX_MEASURES or bool(match and match[3] in ("all", *pixel_counts.KINDS))
 
 
 def void_block(report: dict, kind: str, edge: str = ""):
@@ -69,9 +69,11 @@ def void_block(report: dict, kind: str, edge: str = ""):
 
 def measure_name(name):
     """A measure's name in words."""
-    return name.replace("_miou", " mIoU").replace("auroc", "AUROC").replace("_off_edge", ", off-edge").replace("_", " ")
+    name = re.sub(r"recall_at_0\.0?(\d+)_(\w+)", r"\2 caught at \1 %", name.replace("_off_edge", ", off-edge"))
+    return name.replace("_miou", " mIoU").replace("auroc", "AUROC").replace("_", " ")
 
 
 def unit(measure):
     """What a difference in a measure is counted in."""
-    return "points of " + ("AUROC" if measure.startswith("auroc") else "mIoU" if measure.endswith("miou") else measure)
+    names = {"auroc": "AUROC", "recall": "void caught"}
+    return "points of " + ("mIoU" if measure.endswith("miou") else names.get(measure.split("_")[0], measure))

@@ -17,6 +17,7 @@ import statistics
 
 import numpy as np
 
+from kseg.evaluation import pixel_counts
 from kseg.study import results
 
 NOT_YET = "not yet measured"
@@ -156,7 +157,7 @@ def _side(name):
 
 def _measure(name):
     words = name.replace("auroc_", "AUROC, ").replace("_off_edge", ", off-edge").replace("_miou", " mIoU")
-    return words.replace("_", " ")
+    return re.sub(r"recall_at_0\.0?(\d+)_", r"caught at \1 %, ", words).replace("_", " ")
 
 
 def _values(entry):
@@ -168,9 +169,9 @@ def _median(entry):
     return _signed(statistics.median(entry["values"]))
 
 
-def _at_1(kind, curve):
-    """Void of a kind caught where 1 % of the correctly labelled pixels are lost, from an arm's curve."""
-    return _percent(float(np.interp(0.01, curve["lost"], curve["kinds"][kind]["mean"])))
+def _caught(kind, share, curve):
+    """Void of a kind caught where this share of the correctly labelled pixels is lost, from an arm's curve."""
+    return _percent(float(np.interp(share, curve["lost"], curve["kinds"][kind]["mean"])))
 
 
 _FORMS = {
@@ -179,8 +180,11 @@ _FORMS = {
     "mean_sd": _mean_sd,
     "interval": _interval,
     "values": _values,
-    "scene_at_1": functools.partial(_at_1, "scene"),
-    "unseen_at_1": functools.partial(_at_1, "unseen"),
+    **{
+        f"{kind}_at_{share}": functools.partial(_caught, kind, share / 100)
+        for kind in ("all", *pixel_counts.KINDS)
+        for share in (1, 5)
+    },
     "median": _median,
     "stages": _by_stage,
     "table": _contrasts,
