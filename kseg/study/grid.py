@@ -25,7 +25,7 @@ import re
 
 import ml_collections
 
-from kseg.study import grid, identity
+from kseg.study import identity
 
 # Keys that say where and how a run is carried out, not what it computes; they are no part of its name.
 _CARRIED_OUT = (
@@ -36,6 +36,9 @@ _CARRIED_OUT = (
     "train.checkpoint_every_steps",
     "train.keep_checkpoints",
 )
+# Keys that came after runs had been published, and what they do where they are not set: at that value a run is the run
+# that it was without them, and keeps its name.
+_ADDED = {"model.decoder_widths": [], "model.freeze_encoder_norm": False, "optimizer.encoder_rate": 1.0}
 _KEYS = ("name", "title", "base", "arms", "grid", "contrasts", "test_split", "sequence_pattern", "block_frames")
 _KEYS += ("draws", "margin", "headline", "folds", "by_width", "choices", "publish_pictures")
 _ENTRIES = {
@@ -96,6 +99,10 @@ def settings(config) -> dict:
     for key in _CARRIED_OUT:
         section, name = key.split(".")
         values.get(section, {}).pop(name, None)
+    for key, default in _ADDED.items():
+        section, name = key.split(".")
+        if values.get(section, {}).get(name) == default:
+            del values[section][name]
     return values
 
 
@@ -201,4 +208,5 @@ def sequence(image_id: str, pattern: str) -> str:
 
 
 def settings_of(runs):
-    return {run.id: grid.settings(run.config) for run in runs}
+    """{run id: its settings}."""
+    return {run.id: settings(run.config) for run in runs}
