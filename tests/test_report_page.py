@@ -250,8 +250,11 @@ def test_every_contrast_that_was_measured_is_in_one_forest(whole):
     for function in (
         contrast_figures.capacity,
         contrast_figures.rejection,
+        contrast_figures.all_void,
+        contrast_figures.caught,
         contrast_figures.attribution,
         contrast_figures.left_out,
+        contrast_figures.left_out_caught,
     ):
         for axis in function(whole).axes:
             marks += len(axis.collections)  # an estimate each; arrows beside

@@ -1,6 +1,7 @@
 """Differences between two arms of a study, judged: per seed, over resampled frames, with verdicts.
 
-Answers what docs/plan.md asks of each contrast, from results.py's per-frame counts and statistics.py's formulas.
+Answers what docs/plan_first_edition.md asks of each contrast, from results.py's per-frame counts and the formulas
+of statistics.py.
 Knows which measures can be resampled; does not know which contrasts a study has (its configuration does).
 """
 

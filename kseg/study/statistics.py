@@ -1,7 +1,7 @@
 """What a difference between two treatments is worth: intervals, block bootstrap, Holm, verdicts. NumPy and SciPy only.
 
-Answers: from results per seed and per test frame, how large is the difference, and how sure is that? docs/plan.md fixes
-the choices made here. Does not read files, and knows nothing of treatments, runs or figures.
+Answers: from results per seed and per test frame, how large is the difference, and how sure is that? The choices made
+here are fixed in docs/plan_first_edition.md. Does not read files, and knows nothing of treatments, runs or figures.
 """
 
 import dataclasses

@@ -1,7 +1,8 @@
 """The figures of a study's contrasts: f(study, narrow) -> matplotlib Figure, or None where nothing was measured.
 
 Each contrast is in one of them: capacity and rejection for the plain ones, attribution for what takes answer 3 apart,
-left_out for void that training did or did not show. Picks the rows; kseg/study/report/charts.py draws them.
+left_out for void that training did or did not show, all_void and caught for every kind. Picks the rows;
+kseg/study/report/charts.py draws them.
 """
 
 import re
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from kseg.study.report import charts
 
 SCENE, SEEN, UNSEEN = "auroc_scene_off_edge", "auroc_dropped_off_edge", "auroc_unseen_off_edge"
+CAUGHT = "recall_at_0.05_{}_off_edge"
 
 
 def capacity(study, narrow=False):
@@ -33,7 +35,27 @@ def attribution(study, narrow=False):
 def left_out(study, narrow=False):
     """Contrasts in AUROC of void that training did and did not show."""
     panels = [("Seen as void in training", SEEN), ("Unseen", UNSEEN)]
-    return _figure(study, narrow, [(title, "AUROC", _of(_measured(study), measure)) for title, measure in panels])
+    return _figure(study, narrow, _panels(study, [(title, "AUROC", measure) for title, measure in panels]))
+
+
+def left_out_caught(study, narrow=False):
+    """Contrasts in void caught at 5 % of labelled pixels lost, of void that training did and did not show."""
+    panels = [("Seen as void in training", "dropped"), ("Unseen", "unseen")]
+    panels = [(title, "void caught", CAUGHT.format(kind)) for title, kind in panels]
+    return _figure(study, narrow, _panels(study, panels))
+
+
+def all_void(study, narrow=False):
+    """Contrasts in AUROC of all void, and of what lies at a fixed place, off-edge."""
+    panels = [("All void", "auroc_all_off_edge"), ("At a fixed place", "auroc_geometry_off_edge")]
+    return _figure(study, narrow, _panels(study, [(title, "AUROC", measure) for title, measure in panels]))
+
+
+def caught(study, narrow=False):
+    """Contrasts in void caught where 5 % of the labelled pixels are lost, off-edge."""
+    panels = [("All void", "all"), ("At a fixed place", "geometry"), ("Scene void", "scene")]
+    panels = [(title, "void caught", CAUGHT.format(kind)) for title, kind in panels]
+    return _figure(study, narrow, _panels(study, panels))
 
 
 def row(study, entry, name=None) -> charts.Row:
@@ -52,6 +74,10 @@ def seeds(count: int) -> str:
 
 def _measured(study):
     return [entry for entry in study["contrasts"] if entry.get("estimate") is not None]
+
+
+def _panels(study, panels):
+    return [(title, unit, _of(_measured(study), measure)) for title, unit, measure in panels]
 
 
 def _of(entries, measure):
@@ -83,7 +109,7 @@ def _figure(study, narrow, panels):
         figure = Figure(figsize=(charts.NARROW_INCHES, height * len(panels)), layout="constrained")
         axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     else:
-        figure = Figure(figsize=(8.2 if len(panels) == 1 else 10.8, height), layout="constrained")
+        figure = Figure(figsize=(5.6 + (2.6 if len(panels) < 3 else 3.2) * len(panels), height), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for place, (axis, (title, unit, entries)) in enumerate(zip(axes, panels)):
         found = {_pair(entry): entry for entry in entries}

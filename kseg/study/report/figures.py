@@ -213,10 +213,13 @@ _EVERY = {
     "void_caught": void_caught,
     "capacity": contrast_figures.capacity,
     "rejection": contrast_figures.rejection,
+    "all_void": contrast_figures.all_void,
+    "caught": contrast_figures.caught,
     "kinds": kinds,
     "attribution": contrast_figures.attribution,
     "leave_out": leave_out,
     "left_out": contrast_figures.left_out,
+    "left_out_caught": contrast_figures.left_out_caught,
     "claimed_as": claimed_as,
     "training": training,
 }
