@@ -1,4 +1,4 @@
-"""The study on CamVid: every treatment of void, side by side, as docs/plan.md fixes it.
+"""The study on CamVid: every treatment of void, side by side, as docs/plan_first_edition.md fixes it.
 
 Command: python tools/convert_camvid.py --camvid_dir=CamVid --records_dir=records/camvid
          python tools/study.py --config=configs/study_camvid.py:rates --workdir=W/tuning \
@@ -12,14 +12,14 @@ Command: python tools/convert_camvid.py --camvid_dir=CamVid --records_dir=record
 Hardware: two CPU cores, 4 GB.
 Time: a run at width 8 about 4.5 minutes, tuning (16 runs of half the steps) 40 minutes, stage primary (18 runs) 80
          minutes, core (33 runs) 2.5 hours. Processor time: 7.5 minutes at width 8, 19 at width 16, 23 at 2520 steps.
-Result: docs/answer.md; so far all stages but seeds and leave-out, and of the part heads all but its last two.
+Result: docs/answer_first_edition.md; all stages but seeds and leave-out, and of the part heads all but its last two.
 """
 
 import ml_collections
 
 from kseg import config as kseg_config
 
-# Chosen on the held-out blocks by the `tuning` part; the rule is in docs/plan.md.
+# Chosen on the held-out blocks by the `tuning` part; the rule is in docs/plan_first_edition.md.
 LEARNING_RATE = {"cross_entropy": 3e-3, "dice": 3e-3, "binary_cross_entropy": 1e-2}
 VOID_WEIGHT = {"background_class": 3.0, "inverted_dice": 0.3}
 

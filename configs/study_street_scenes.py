@@ -5,7 +5,7 @@ Command: python tools/make_street_scenes.py --output_dir=D --num_train=240 --num
          python tools/study.py --config=configs/study_street_scenes.py --workdir=W --config.base.data.records_dir=R
 Hardware: two CPU cores, 4 GB.
 Time: 4 to 8 minutes a run, two at a time on an AMD EPYC.
-Result: docs/answer.md; all 8 runs.
+Result: docs/answer_first_edition.md; all 8 runs.
 """
 
 import ml_collections

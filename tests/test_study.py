@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from kseg import treatments
 from kseg.study import folder as study_folder
 from kseg.study import grid, identity, measures, publish, results, runner, statistics, worker
 from kseg.study import summary as findings
-from kseg.study.report import figures, fill_markdown
+from kseg.study.report import answer_figure, figures, fill_markdown
 from kseg.study.report import page as report
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -998,8 +999,42 @@ def test_the_table_of_contrasts_has_those_with_runs_and_counts_the_others(summar
     assert fill_markdown._FORMS["median"](capacity) == "−1.0"
 
 
-def test_docs_answer_says_what_the_studies_in_docs_say():
-    fill_markdown.fill_page(str(ROOT / "docs" / "answer.md"), check=True, say=lambda line: None)
+@pytest.mark.parametrize("page", ["answer.md", "answer_first_edition.md"])
+def test_docs_answer_says_what_the_studies_in_docs_say(page):
+    fill_markdown.fill_page(str(ROOT / "docs" / page), check=True, say=lambda line: None)
+
+
+def test_the_answer_is_one_screen():
+    text = re.sub(r"<!--.*?-->|\]\([^)]*\)", "", (ROOT / "docs" / "answer.md").read_text())
+    words = [word for line in text.splitlines() if not line.startswith("|") for word in line.split()]
+    assert len(words) <= 600
+
+
+def test_a_chart_that_other_numbers_drew_is_found_and_drawn_again(tmp_path):
+    for name in answer_figure.STUDIES:
+        (tmp_path / "study" / name).mkdir(parents=True)
+        shutil.copy(ROOT / "docs" / "study" / name / "study.json", tmp_path / "study" / name)
+    page, file = tmp_path / "answer.md", tmp_path / "study" / "camvid_heads" / "study.json"
+    page.write_text("![chart](study/answer.svg)\n")
+    fill_markdown.fill_page(str(page), say=lambda line: None)
+    fill_markdown.fill_page(str(page), check=True, say=lambda line: None)
+    study = json.loads(file.read_text())
+    entry = next(entry for entry in study["contrasts"] if entry["key"] == "heads alike, forced_miou")
+    entry["low"] -= 0.001
+    file.write_text(json.dumps(study))
+    with pytest.raises(ValueError, match="the chart study/answer.svg does not agree with the studies"):
+        fill_markdown.fill_page(str(page), check=True)
+    fill_markdown.fill_page(str(page), say=lambda line: None)
+    drawn = {(point["panel"], point["name"]): point for point in answer_figure.points(_studies(tmp_path))}
+    assert drawn["scene", "extra class, weight 3"]["low"] == round(100 * entry["low"], 2)
+    fill_markdown.fill_page(str(page), check=True, say=lambda line: None)
+    file.unlink()
+    with pytest.raises(ValueError, match="needs camvid and camvid_heads there"):
+        fill_markdown.fill_page(str(page), check=True)
+
+
+def _studies(folder):
+    return {name: json.loads((folder / "study" / name / "study.json").read_text()) for name in answer_figure.STUDIES}
 
 
 def _agree(ours, theirs, where=""):

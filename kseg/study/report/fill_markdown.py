@@ -21,21 +21,26 @@ from kseg.evaluation import pixel_counts
 from kseg.study import results
 
 NOT_YET = "not yet measured"
+_CHART = "study/answer.svg"
 _SPOT = re.compile(r"(<!--([a-z0-9_]+)/([^>]*?) (\w+)-->)(.*?)(<!--/-->)", re.DOTALL)
 
 
 def fill_page(path: str, check: bool = False, say=print) -> None:
-    """Fills a page in place.
+    """Fills a page in place, and draws its chart, where it shows study/answer.svg, beside the studies.
 
     Raises:
       FileNotFoundError: where there is no such page.
-      ValueError: with `check`, where the page does not say what the files say; else as `fill`. The page is as it was.
+      ValueError: with `check`, where the page or its chart does not say what the files say; else as `fill`. The page is
+        as it was.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: no such page; expected a Markdown file like docs/answer.md.")
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    filled = fill(text, os.path.join(os.path.dirname(path), "study"))
+    folder = os.path.join(os.path.dirname(path), "study")
+    filled = fill(text, folder)
+    if f"]({_CHART})" in text:
+        _draw(folder, check, say)
     if filled == text:
         say(f"{path}: agrees with the studies")
         return
@@ -110,6 +115,20 @@ def _load(path):
     if not isinstance(study, dict):
         raise ValueError(f"{path}: expected a study's JSON object; render it again (tools/study.py --report_only).")
     return study
+
+
+def _draw(folder, check, say):
+    from kseg.study.report import answer_figure  # matplotlib takes its time
+
+    studies = {name: _load(os.path.join(folder, name, "study.json")) for name in answer_figure.STUDIES}
+    if None in studies.values():
+        raise ValueError(f"{folder}: the chart {_CHART} needs {' and '.join(studies)} there, and study.json in each.")
+    if answer_figure.is_current(studies, folder):
+        return
+    if check:
+        raise ValueError(f"{folder}: the chart {_CHART} does not agree with the studies; run it without --check.")
+    answer_figure.write(studies, folder)
+    say(f"{os.path.join(folder, answer_figure.FILE)}: drawn")
 
 
 def _signed(value):
