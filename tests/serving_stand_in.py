@@ -1,4 +1,4 @@
-"""A stand-in for tensorflow_model_server in tests: its protocol over kseg.cpp_session. It is NOT TF-Serving.
+"""A stand-in for tensorflow_model_server in tests: its protocol over kseg.serving.cpp_session. It is NOT TF-Serving.
 
 What is the same: the loader and session (TensorFlow's C++), the protobuf messages (tensorflow-serving-api), and the
 rules that TF-Serving's predict_util.cc and json_tensor.cc follow for names, shapes, base64, row and column answers and

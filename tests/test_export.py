@@ -212,7 +212,7 @@ def test_the_cpp_session_answers_what_keras_computes(base, name, threshold, prec
 
 
 def test_the_evaluation_size_is_inside_the_graph(tmp_path):
-    # config.eval.input_size: the network sees 24x40, the mask has the image's size; as kseg.evaluate computes it.
+    # config.eval.input_size: the network sees 24x40, the mask has the image's size; as kseg.evaluation computes it.
     model, treatment = small_models.network("ignore", width=2, depth=1)
     path = export.export_model(model, treatment, labels.CITYSCAPES, str(tmp_path), input_size=(24, 40), warmup_sizes=())
     image = small_models.picture(61, 90)
@@ -356,7 +356,9 @@ def test_the_warm_up_requests_are_tf_servings_and_run(base):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("precision", folding.PRECISIONS)
-@pytest.mark.parametrize("encoder", ["resnet50", "efficientnetv2b0", "efficientnetv2s", "convnext_tiny"])
+@pytest.mark.parametrize(
+    "encoder", ["resnet50", "efficientnetv2b0", "efficientnetv2s", "convnext_tiny", "efficientnet_lite2"]
+)
 def test_every_encoder_can_be_served(encoder, precision, tmp_path):
     settings = config.default()
     settings.model.encoder, settings.model.width = encoder, 16
@@ -370,6 +372,17 @@ def test_every_encoder_can_be_served(encoder, precision, tmp_path):
     weights = sum(np.prod(v.shape) * (2 if v.dtype == "bfloat16" else 4) for v in network.variables)
     assert stored < 1.1 * weights
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
+
+
+def test_a_light_decoder_on_efficientnet_lite_can_be_served(tmp_path):
+    settings = config.default()
+    settings.model.encoder, settings.model.decoder_widths = "efficientnet_lite0", (16, 8, 8, 8)
+    treatment = treatments.get(settings.treatment, 19)
+    model = unet.build(settings.model, treatment.num_outputs)
+    export.export_model(model, treatment, labels.CITYSCAPES, str(tmp_path), warmup_sizes=())  # held against Keras
+    assert not any(
+        isinstance(layer, keras.layers.BatchNormalization) for layer in folding.fold(model, "float32").layers
+    )
 
 
 def test_images_count_as_many_pixels_as_the_network_computes():

@@ -1,5 +1,8 @@
 """Schedules, weight decay, loss scaling and averages on one device. Several replicas: test_losses_replicas.py."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -176,3 +179,36 @@ def test_the_encoders_rate_scales_its_steps_and_its_decay_alone():
     np.testing.assert_allclose([float(w.numpy()[0, 0]) for w in weights], [2 - 0.1 * 1.2, 2 - 0.5 * 1.2], rtol=1e-6)
     copy = optimizers.SGD.from_config(optimizer.get_config())
     assert copy.rate_factors == (0.2, 1.0)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lamb"])
+def test_the_encoders_rate_is_the_same_over_replicas(name):
+    program = """
+import kseg, sys
+kseg.load_tensorflow_quietly()
+import keras, numpy as np, tensorflow as tf
+from kseg import config, optimizers
+replicas = int(sys.argv[1])
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
+settings = config.default().optimizer
+settings.name, settings.learning_rate, settings.schedule = sys.argv[2], 0.05, "constant"
+settings.weight_decay, settings.clip_norm, settings.encoder_rate = 0.1, 1.0, 0.2
+with strategy.scope():
+    weights = [keras.Variable(np.full((2, 2), 2.0, "float32")) for _ in range(2)]
+    optimizer = optimizers.create(settings, 10, in_encoder=[True, False])
+    optimizer.build(weights)
+step = tf.function(lambda: optimizer.apply([tf.fill((2, 2), 1 / replicas)] * 2, weights))
+for _ in range(3):
+    strategy.run(step)
+print(*(float(weight.numpy()[0, 0]) for weight in weights))
+"""
+    ran = [
+        subprocess.run([sys.executable, "-c", program, str(replicas), name], capture_output=True, text=True)
+        for replicas in (1, 2)
+    ]
+    assert ran[1].returncode == 0, ran[1].stderr[-2000:]
+    one, two = ([float(word) for word in done.stdout.split()] for done in ran)
+    np.testing.assert_allclose(one, two, rtol=1e-6)
+    assert 2 - one[0] < 0.5 * (2 - one[1])  # the encoder's steps are the smaller ones

@@ -18,6 +18,7 @@ import pytest
 import simulated_study
 import tiny_folders
 
+import kseg
 from kseg import treatments
 from kseg.study import folder as study_folder
 from kseg.study import grid, identity, measures, publish, results, runner, statistics, worker
@@ -1098,3 +1099,27 @@ def test_choices_of_the_grid_are_those_that_the_held_out_frames_made():
         constants = module.LEARNING_RATE if kind == "learning rate" else module.VOID_WEIGHT
         # A choice whose runs have not all been made leaves the default, and nothing of the grid that needs it is run.
         assert constants[name] == choice.get("chosen", choice["default"]), choice["name"]
+
+
+@pytest.mark.parametrize(
+    ("file", "ends"),
+    [
+        ("kseg/losses/dice.py", True),
+        ("kseg/training/step.py", True),
+        ("kseg/treatments.py", True),
+        ("kseg/histograms.py", True),
+        ("tfrecords/labels.py", True),
+        ("kseg/study/report/page.py", False),
+        ("kseg/commands/flags.py", False),
+        ("kseg/export/export.py", False),
+        ("kseg/serving/client.py", False),
+    ],
+)
+def test_code_that_computes_runs_ends_a_study_and_other_code_does_not(tmp_path, monkeypatch, file, ends):
+    for package in ("kseg", "tfrecords"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(kseg, "__file__", str(tmp_path / "kseg" / "__init__.py"))
+    before = identity.code_fingerprint()
+    with open(tmp_path / file, "a") as opened:
+        opened.write("# changed\n")
+    assert (identity.code_fingerprint() != before) is ends

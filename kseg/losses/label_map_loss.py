@@ -1,6 +1,6 @@
 """What all losses of kseg.losses have in common: arguments, pixel weights, masking, checks, one pass over the logits.
 
-A loss names the terms it needs of the predictions (kseg.pixel_losses); `sums_of_parts` computes each term once for all
+A loss names the terms it needs of the predictions (kseg.losses.terms); `sums_of_parts` computes each term once for all
 losses that see the same channels with the same weights, inside one XLA program where shapes allow it. No loss is
 defined here.
 """

@@ -49,7 +49,7 @@ class ConfusionMatrix(keras.metrics.Metric):
       num_classes: K.
       ignore_class: truth value counted nowhere; None = none.
       from_logits: True: predictions are [..., K] or [..., K + 1] and the largest channel decides, channel K being
-        "no class"; a pixel with a NaN in any channel abstains (kseg.evaluate refuses a score of NaN). False: they are
+        "no class"; a pixel with a NaN in any channel abstains (kseg.evaluation refuses a score of NaN). False: they are
         class indices of the truth's shape, K = abstain.
       name: what logs call the result.
       dtype: of the result; counts stay int64.

@@ -79,7 +79,7 @@ def _freeze(encoder, config):
 
 
 def _with_our_normalization(encoder, image):
-    """A copy in which every BatchNormalization of Keras is one of kseg.layers, with its momentum, epsilon and weights.
+    """A copy in which every BatchNormalization of Keras is one of our layers, with its momentum, epsilon and weights.
 
     Keras' own would update its moving statistics in the second pass of recomputation and accumulation too.
     """

@@ -18,7 +18,7 @@ def by_blocks(model):
     Blocks that draw random numbers (an encoder's stochastic depth) are not recomputed: the numbers would be others.
 
     Args:
-      model: keras.Model of kseg.unet.build.
+      model: keras.Model of kseg.models.unet.build.
     """
     names = {layer.name for layer in model.layers}
     levels = 0

@@ -117,12 +117,17 @@ def _check_without_effect(config):
             "before the end; set it."
         )
     if model.encoder == "none":
-        for key, off in (("freeze_encoder", False), ("encoder_weights", "none")):
+        for key, off in (("freeze_encoder", False), ("freeze_encoder_norm", False), ("encoder_weights", "none")):
             if model[key] != off:
                 raise ValueError(
-                    f"config.model.{key}={model[key]} is for encoders of keras.applications, and config.model.encoder "
-                    "is none; set that, or config.model.init_from to start from weights of one's own."
+                    f"config.model.{key}={model[key]} is for encoders with weights of their own, and "
+                    "config.model.encoder is none; set that, or config.model.init_from to start from one's own weights."
                 )
+        if config.optimizer.encoder_rate != 1:
+            raise ValueError(
+                f"config.optimizer.encoder_rate={config.optimizer.encoder_rate:g} is for encoders with weights of "
+                "their own, and config.model.encoder is none; set that, or the rate to 1."
+            )
     main = config.loss.main_weight
     without_main = main == 0 or (main == -1 and config.treatment.name in ("inverted_dice", "inverted_dice_softmax"))
     if config.loss.class_weights != "none" and without_main:

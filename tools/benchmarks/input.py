@@ -5,7 +5,7 @@ From 1024x2048 PNG and JPEG (quality 95) records, with scale 0.5 to 2, flip and 
     limit    decoding the image and one label map, alone, from memory: what no pipeline on these records can pass
              (a JPEG can: only its crop is decoded)
     usual    parse, decode the whole PNG, resize the whole image and label map, pad, crop, flip, tf.image's colours
-    kseg     kseg.input_pipeline.train_dataset
+    kseg     kseg.data.input_pipeline.train_dataset
 
 All run on all cores, in turn, several rounds; a figure is the median of the rounds' ratios. Where something else runs
 too, `cpu_*` tells more: the same ratios of processor time, which is all the time there is while every core is busy.

@@ -3,7 +3,8 @@
     keras    keras.metrics.MeanIoU(ignore_class=255) on class indices, its update in a tf.function, as under fit
     limit    np.bincount of ready-made indices, which is all that counting can come down to
     kseg     kseg.metrics.ConfusionMatrix on class indices in a tf.function; ScoreHistogram likewise; and the whole
-             counting of an image in an evaluation (kseg.tally: three decisions, four scores, 15 void ids, edges)
+             counting of an image in an evaluation (kseg.evaluation.pixel_counts: three decisions, four
+             scores, 15 void ids, edges)
 
 Rounds in turn; a ratio is the median of the rounds' ratios. All on the cores that TensorFlow takes by itself.
 """
