@@ -253,7 +253,7 @@ def test_weights_are_stored_once(tmp_path):
     model, treatment = small_models.network("ignore", width=8, depth=3)
     network = folding.fold(model)
     served = signatures.build(network, treatment, None, guards.Limits(), "{}")
-    export._write_saved_model(str(tmp_path), network, served)
+    export.write_saved_model(str(tmp_path), network, served)
     stored = sum(os.path.getsize(file) for file in (tmp_path / "variables").iterdir())
     weights = 4 * network.count_params()
     assert weights <= stored < 1.1 * weights
@@ -322,7 +322,7 @@ def test_about_and_the_metadata_say_the_same_and_the_digests_are_the_files(base)
 def test_abstaining_writes_an_id_that_is_void_in_every_table():
     for table in (labels.CITYSCAPES, labels.CAMVID):
         treatment = treatment_of("ignore", table.num_classes)
-        about = export._about(table, treatment, None, None)
+        about = export.describe(table, treatment, None, None)
         assert about["official_ids"][-1] in {label.id for label in table.void_labels}
         assert about["official_ids"][-1] not in about["official_ids"][:-1]
 
@@ -406,7 +406,7 @@ def test_images_count_as_many_pixels_as_the_network_computes():
 @pytest.fixture
 def quick(monkeypatch):
     """Exports without the SavedModel: only what decides about folders."""
-    monkeypatch.setattr(export, "_write_saved_model", lambda folder, *rest: os.makedirs(folder))
+    monkeypatch.setattr(export, "write_saved_model", lambda folder, *rest: os.makedirs(folder))
     monkeypatch.setattr(verify, "check", lambda *arguments: None)
     monkeypatch.setattr(folding, "activation_bytes_per_pixel", lambda *arguments: 1.0)
     model, treatment = small_models.network("ignore", width=2, depth=1)

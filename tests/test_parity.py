@@ -29,7 +29,7 @@ def saved(request, tmp_path_factory):
         return {"logits": network(image, training=False)}
 
     specification = [tf.TensorSpec([None, None, None, 3], tf.float32, name="image")]
-    export._write_saved_model(folder, network, {"serving_default": (logits, specification)})
+    export.write_saved_model(folder, network, {"serving_default": (logits, specification)})
     return folder, treatment
 
 

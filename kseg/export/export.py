@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 
 import keras
 import numpy as np
@@ -20,7 +19,7 @@ import tensorflow as tf
 
 import kseg
 from kseg import errors
-from kseg.export import folding, guards, signatures, verify
+from kseg.export import folding, guards, signatures, verify, versions
 from kseg.models import full_size, layers
 from kseg.runs import finished
 from kseg.serving import client, messages
@@ -48,6 +47,25 @@ def export(run, export_dir, version="1", precision="float32", abstain="", **opti
     Raises:
       ValueError, OSError: in one line, when the run is not finished, the version exists, or the check fails.
     """
+    run, threshold, calibration = opened(run, abstain)
+    options.setdefault("warmup_sizes", [tuple(run.config.data.crop_size)])
+    options.setdefault("input_size", tuple(run.config.eval.input_size))
+    options.setdefault("origin", {"dataset_digest": run.digest, "config": json.loads(run.config.to_json())})
+    return export_model(
+        run.model,
+        run.treatment,
+        run.table,
+        export_dir,
+        threshold=threshold,
+        calibration=calibration,
+        version=version,
+        precision=precision,
+        **options,
+    )
+
+
+def opened(run, abstain=""):
+    """(run, threshold or None for its native decision, content of its calibration.json or None); as in `export`."""
     if isinstance(run, (str, os.PathLike)):
         run = finished.load_run(run)
     calibration = dict(run.calibration) if run.calibration else None
@@ -59,20 +77,7 @@ def export(run, export_dir, version="1", precision="float32", abstain="", **opti
             "the run has no calibration.json (it was trained with data.calibration_fraction=0); "
             "export with --abstain=native."
         )
-    options.setdefault("warmup_sizes", [tuple(run.config.data.crop_size)])
-    options.setdefault("input_size", tuple(run.config.eval.input_size))
-    options.setdefault("origin", {"dataset_digest": run.digest, "config": json.loads(run.config.to_json())})
-    return export_model(
-        run.model,
-        run.treatment,
-        run.table,
-        export_dir,
-        threshold=calibration["threshold"] if abstain == "calibrated" else None,
-        calibration=calibration,
-        version=version,
-        precision=precision,
-        **options,
-    )
+    return run, calibration["threshold"] if abstain == "calibrated" else None, calibration
 
 
 def export_model(
@@ -112,39 +117,36 @@ def export_model(
     Returns:
       Path of the version folder.
     """
-    target = _version_folder(export_dir, version)
-    for variable in model.variables:
-        if not np.isfinite(np.asarray(variable, np.float32)).all():
-            raise ValueError(f"weight {variable.path} is not finite; this model cannot be served.")
-    report(f"folding {model.count_params():,} parameters, {precision}")
-    network = folding.fold(model, precision)
+    with versions.writing(export_dir, version) as (temporary, target):
+        for variable in model.variables:
+            if not np.isfinite(np.asarray(variable, np.float32)).all():
+                raise ValueError(f"weight {variable.path} is not finite; this model cannot be served.")
+        report(f"folding {model.count_params():,} parameters, {precision}")
+        network = folding.fold(model, precision)
 
-    def logits(images):
-        return full_size.logits(network, images, input_size)
+        def logits(images):
+            return full_size.logits(network, images, input_size)
 
-    bytes_per_pixel = folding.activation_bytes_per_pixel(
-        lambda images: signatures.answer(treatment, threshold, network(images, training=False))
-    )
-    limits = _limits(network, input_size, max_pixels, bytes_per_pixel)
-    about = {
-        **_about(table, treatment, threshold, calibration),
-        "precision": precision,
-        "input_size": list(input_size),
-        "parameters": int(network.count_params()),
-        "weights_sha256": _weights_digest(network),
-        "limits": dataclasses.asdict(limits),
-        "activation_bytes_per_pixel": round(bytes_per_pixel, 1),
-    }
-    about_json = json.dumps(about, allow_nan=False, separators=(",", ":"))
-    served = signatures.build(logits, treatment, threshold, limits, about_json, png_compression)
+        bytes_per_pixel = folding.activation_bytes_per_pixel(
+            lambda images: signatures.answer(treatment, threshold, network(images, training=False))
+        )
+        limits = _limits(network, input_size, max_pixels, bytes_per_pixel)
+        about = {
+            **describe(table, treatment, threshold, calibration),
+            "precision": precision,
+            "input_size": list(input_size),
+            "parameters": int(network.count_params()),
+            "weights_sha256": _weights_digest(network),
+            "limits": dataclasses.asdict(limits),
+            "activation_bytes_per_pixel": round(bytes_per_pixel, 1),
+        }
+        about_json = json.dumps(about, allow_nan=False, separators=(",", ":"))
+        served = signatures.build(logits, treatment, threshold, limits, about_json, png_compression)
 
-    temporary = os.path.join(os.path.dirname(target), f".writing-{os.path.basename(target)}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
         report(f"writing {len(served)} signatures")
         requests = list(_warmup_requests(served, warmup_sizes, limits))
         with errors.writing(temporary):
-            _write_saved_model(temporary, network, served)
+            write_saved_model(temporary, network, served)
             os.makedirs(os.path.join(temporary, "assets.extra"))
             with tf.io.TFRecordWriter(os.path.join(temporary, WARMUP)) as writer:
                 for request in requests:
@@ -153,16 +155,10 @@ def export_model(
                     writer.write(log.SerializeToString())
         report("checking them through TensorFlow's C++ session")
         verify.check(temporary, logits, treatment, threshold, about_json, verify.TIES[precision], requests)
-        metadata = {**about, "origin": origin, "files": _digests(temporary)}
+        metadata = {**about, "origin": origin, "files": versions.digests(temporary)}
         with open(os.path.join(temporary, METADATA), "w") as file:
             json.dump(metadata, file, indent=1, allow_nan=False)
             file.write("\n")
-        _sync(temporary)
-        if os.path.exists(target):
-            raise FileExistsError(f"{target} appeared while it was being written; export under another --version.")
-        os.rename(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
@@ -184,8 +180,8 @@ def _limits(network, input_size, max_pixels, bytes_per_pixel):
     )
 
 
-def _about(table, treatment, threshold, calibration):
-    """What a client needs to read the answers."""
+def describe(table, treatment, threshold, calibration):
+    """What a client needs to read the answers: JSON object; arguments as in `export_model`."""
     k = treatment.num_classes
     if table.num_classes != k:
         raise ValueError(f"the label table {table.name} has {table.num_classes} classes, the model {k}.")
@@ -217,7 +213,14 @@ def _weights_digest(network):
     return digest.hexdigest()
 
 
-def _write_saved_model(folder, network, served):
+def write_saved_model(folder, network, served):
+    """Writes a SavedModel that TensorFlow's C++ loader reads, each weight once.
+
+    Args:
+      folder: to write into.
+      network: keras.Model whose variables the functions use.
+      served: {signature name: (function, [tf.TensorSpec])}.
+    """
     # Tracking a Keras layer stores every weight twice; saving one without ExportArchive leaves variables that the C++
     # loader cannot find. The variables' TensorFlow values as a collection give one copy that it finds.
     archive = keras.export.ExportArchive()
@@ -261,38 +264,3 @@ def _warmup_requests(served, sizes, limits):
             else:
                 yield messages.predict_request(name, {spec.name: [verify.encode(image, "PNG")]})
                 yield messages.predict_request(name, {spec.name: [verify.encode(image, "JPEG")]})
-
-
-def _version_folder(export_dir, version):
-    if os.path.exists(export_dir) and not os.path.isdir(export_dir):
-        raise NotADirectoryError(f"{export_dir} is no folder; give the folder that holds the versions.")
-    os.makedirs(export_dir, exist_ok=True)
-    present = [int(name) for name in os.listdir(export_dir) if name.isdecimal()]
-    if version == "next":
-        version = max(present, default=0) + 1
-    elif not str(version).isdecimal() or int(version) < 1:
-        raise ValueError(f"version={version}: expected a number from 1, or next.")
-    if int(version) in present:
-        raise FileExistsError(
-            f"{os.path.join(export_dir, str(version))} exists; export as --version=next (the highest there is "
-            f"{max(present)}) or remove it."
-        )
-    return os.path.join(export_dir, str(int(version)))
-
-
-def _digests(folder):
-    digests = {}
-    for root, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(root, name)
-            with open(path, "rb") as file:
-                digests[os.path.relpath(path, folder)] = hashlib.file_digest(file, "sha256").hexdigest()
-    return dict(sorted(digests.items()))
-
-
-def _sync(folder):
-    """Forces the files to disk, so that the rename cannot come before them."""
-    for root, _, names in os.walk(folder):
-        for name in names:
-            with open(os.path.join(root, name), "rb") as file:
-                os.fsync(file.fileno())

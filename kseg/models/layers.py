@@ -99,9 +99,12 @@ class PadToStride(keras.layers.Layer):
         self.stride = stride
 
     def call(self, x):
-        height, width = tf.shape(x)[1], tf.shape(x)[2]
-        y = tf.pad(x, [[0, 0], [0, -height % self.stride], [0, -width % self.stride], [0, 0]])
-        return tf.ensure_shape(y, self.compute_output_shape(x.shape))
+        shape = tf.shape(x)
+        y = tf.pad(x, [[0, 0], [0, _missing(shape[1], self.stride)], [0, _missing(shape[2], self.stride)], [0, 0]])
+        # TensorFlow Lite takes no convolution whose channels it cannot read off the graph, and padding hides them.
+        after = tf.shape(y)
+        y = tf.reshape(y, [after[0], after[1], after[2], x.shape[3]])
+        return _with_shape(y, self.compute_output_shape(x.shape))
 
     def compute_output_shape(self, shape):
         up = [None if side is None else side + -side % self.stride for side in shape[1:3]]
@@ -118,7 +121,7 @@ class CropLike(keras.layers.Layer):
     def call(self, inputs):
         x, like = inputs
         shape = tf.shape(like)
-        return tf.ensure_shape(x[:, : shape[1], : shape[2]], self.compute_output_shape([x.shape, like.shape]))
+        return _with_shape(x[:, : shape[1], : shape[2]], self.compute_output_shape([x.shape, like.shape]))
 
     def compute_output_shape(self, shapes):
         x, like = shapes
@@ -136,7 +139,7 @@ class Upsample2x(keras.layers.Layer):
     def call(self, x):
         shape = tf.shape(x)
         y = tf.image.resize(tf.cast(x, tf.float32), [2 * shape[1], 2 * shape[2]])
-        return tf.cast(tf.ensure_shape(y, self.compute_output_shape(x.shape)), self.compute_dtype)
+        return tf.cast(_with_shape(y, self.compute_output_shape(x.shape)), self.compute_dtype)
 
     def compute_output_shape(self, shape):
         return (shape[0], *(None if side is None else 2 * side for side in shape[1:3]), shape[3])
@@ -153,9 +156,9 @@ class ResizeLike(keras.layers.Layer):
     def call(self, inputs):
         x, like = inputs
         height, width = tf.shape(like)[1], tf.shape(like)[2]
-        padded = [height + -height % self.stride, width + -width % self.stride]
+        padded = [side + _missing(side, self.stride) for side in (height, width)]
         y = tf.image.resize(tf.cast(x, tf.float32), padded)[:, :height, :width]
-        return tf.cast(tf.ensure_shape(y, self.compute_output_shape([x.shape, like.shape])), self.compute_dtype)
+        return tf.cast(_with_shape(y, self.compute_output_shape([x.shape, like.shape])), self.compute_dtype)
 
     def compute_output_shape(self, shapes):
         x, like = shapes
@@ -208,3 +211,14 @@ class EachOutputsOwnUniform(keras.initializers.Initializer):
 
     def get_config(self):
         return {"seeds": self.seeds}
+
+
+def _missing(side, stride):
+    """What `side` lacks to a multiple of `stride`. No negative dividend: its remainder has another sign in ONNX."""
+    return (stride - side % stride) % stride
+
+
+def _with_shape(x, shape):
+    """`x` with its static shape made known; no op of the graph, since TensorFlow Lite has none for it."""
+    x.set_shape(shape)
+    return x
