@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+EXACT = "exact"  # scope of what `portable_logits` computes beside the network
+
 
 def logits(model, images, input_size=(0, 0)):
     """float32 [N, H, W, outputs] at the images' own size, the network seeing them at `config.eval.input_size`.
@@ -21,3 +23,31 @@ def logits(model, images, input_size=(0, 0)):
         lambda: tf.image.resize(images, input_size),
     )
     return tf.image.resize(tf.cast(run(images), tf.float32), full)
+
+
+def portable_logits(network, images, input_size=(0, 0)):
+    """As `logits`, in ops that every runtime has: resizing of the images is two matrix products."""
+    if tuple(input_size) == (0, 0):
+        return network(images, training=False)
+    shape, (height, width) = tf.shape(images), input_size
+    with tf.name_scope(EXACT):
+        small = tf.reduce_any(2 * tf.constant(input_size) < shape[1:3])
+        x = tf.matmul(_interpolation(shape[1], height, small), tf.reshape(images, [shape[0], shape[1], shape[2] * 3]))
+        x = tf.matmul(_interpolation(shape[2], width, small), tf.reshape(x, [shape[0] * height, shape[2], 3]))
+        x = tf.reshape(x, [shape[0], height, width, 3])
+    z = network(x, training=False)
+    with tf.name_scope(EXACT):
+        return tf.image.resize(z, shape[1:3])
+
+
+def _interpolation(before, after, antialias):
+    """float32 [after, before]: bilinear resizing along one axis, as tf.image.resize does it with half-pixel centres.
+
+    With `antialias` the triangle is as wide as the step where a side shrinks.
+    """
+    step = tf.cast(before, tf.float32) / after
+    centres = (tf.range(after, dtype=tf.float32) + 0.5) * step - 0.5
+    width = tf.where(antialias, tf.maximum(step, 1.0), 1.0)
+    distance = tf.abs(centres[:, None] - tf.range(tf.cast(before, tf.float32))[None]) / width
+    weights = tf.maximum(1.0 - distance, 0.0)
+    return weights / tf.reduce_sum(weights, 1, keepdims=True)
