@@ -6,6 +6,7 @@ without the real server cannot see, are asked for over HTTP.
 
 import io
 import os
+import subprocess
 import sys
 import time
 
@@ -26,6 +27,7 @@ _CONFIG = flags.DEFINE_string("config", "", "The model configuration that the se
 _REST = flags.DEFINE_string("rest", "", "http://HOST:PORT")
 _GRPC = flags.DEFINE_string("grpc", "", "grpc://HOST:PORT")
 _IMAGE = flags.DEFINE_string("image", "", "A picture to ask about; without one, noise.")
+_ALIVE = flags.DEFINE_string("alive", "", "A shell command that fails once the server is no longer there.")
 _START_SECONDS = float(os.environ.get("KSEG_START_SECONDS", "300"))  # loading and warm-up
 
 
@@ -35,7 +37,8 @@ def main(argv):
     if not versions:
         sys.exit(f"error: {_EXPORT_DIR.value} holds no versions.")
     if _WRITE_CONFIG.value:
-        write_config(_WRITE_CONFIG.value, [versions[0]], {"stable": versions[0]})
+        # Without labels: the server resolves them before it has loaded a version, and would not start.
+        write_config(_WRITE_CONFIG.value, [versions[0]], {})
         return
     picture = _IMAGE.value and serving.read_image(_IMAGE.value) or noise(96, 128)
     base = f"{_REST.value}/v1/models/kseg"
@@ -48,6 +51,11 @@ def main(argv):
         print(f"{'ok     ' if passed else 'FAILED '} {sentence}", flush=True)
 
     check("the model becomes AVAILABLE", wait(lambda: available(base, versions[0]), _START_SECONDS))
+    if failed:
+        sys.exit(1)
+    write_config(_CONFIG.value, [versions[0]], {"stable": versions[0]})
+    labelled = wait(lambda: clients["gRPC"].ready() and clients["REST"].ready(), 60)
+    check("a loaded version takes the label stable", labelled)
     if failed:
         sys.exit(1)
     with serving_local.Local(os.path.join(_EXPORT_DIR.value, str(versions[0]))) as local:
@@ -103,6 +111,9 @@ def wait(condition, seconds):
     while time.monotonic() < end:
         if condition():
             return True
+        if _ALIVE.value and subprocess.run(_ALIVE.value, shell=True, stdout=subprocess.DEVNULL).returncode:
+            print("        the server has ended", flush=True)
+            return False
         time.sleep(0.5)
     return False
 

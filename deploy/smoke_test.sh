@@ -22,7 +22,7 @@ stop() {
 }
 trap stop EXIT
 
-# The configuration that the checks change while the server runs: one version under the label stable.
+# The configuration that the checks change while the server runs: one version, without labels.
 base_path=$export_dir
 if ! command -v tensorflow_model_server >/dev/null; then base_path=/models/kseg; fi
 "$python" "$here/smoke_checks.py" --write_config="$work/models.config" --export_dir="$export_dir" --base_path="$base_path"
@@ -36,18 +36,20 @@ if command -v tensorflow_model_server >/dev/null; then
   tensorflow_model_server --port="$grpc_port" --rest_api_port="$rest_port" --model_config_file="$work/models.config" \
     --monitoring_config_file="$work/monitoring.config" "${flags[@]}" >"$work/log.txt" 2>&1 &
   server=$!
+  alive="ps -o stat= -p $server | grep -q '^[^Z]'"  # one that has ended stays as a zombie until it is waited for
 elif command -v docker >/dev/null; then
   echo "server: $serving_image"
   container=$(docker run -d --entrypoint tensorflow_model_server -p "127.0.0.1:$grpc_port:8500" -p "127.0.0.1:$rest_port:8501" \
     -v "$export_dir:/models/kseg:ro" -v "$work:/config:ro" "$serving_image" --port=8500 --rest_api_port=8501 \
     --model_config_file=/config/models.config --monitoring_config_file=/config/monitoring.config "${flags[@]}")
+  alive="[ \"\$(docker inspect -f '{{.State.Running}}' $container)\" = true ]"
 else
   echo "error: neither tensorflow_model_server nor docker is on the PATH; nothing was checked." >&2
   exit 2
 fi
 
 arguments=(--export_dir="$export_dir" --base_path="$base_path" --config="$work/models.config"
-           --rest="http://127.0.0.1:$rest_port" --grpc="grpc://127.0.0.1:$grpc_port")
+           --rest="http://127.0.0.1:$rest_port" --grpc="grpc://127.0.0.1:$grpc_port" --alive="$alive")
 if [ -n "$image" ]; then arguments+=(--image="$image"); fi
 status=0
 "$python" "$here/smoke_checks.py" "${arguments[@]}" || status=$?

@@ -2,7 +2,9 @@
 
 What is the same: the loader and session (TensorFlow's C++), the protobuf messages (tensorflow-serving-api), and the
 rules that TF-Serving's predict_util.cc and json_tensor.cc follow for names, shapes, base64, row and column answers and
-status codes. What is not here: batching, the version manager and label reloads, evhttp's limits, metrics, TLS, TFRT,
+status codes; and ServerCore::ReloadConfig's order, at the start as at each reload: labels are resolved first, against
+the versions that are AVAILABLE by then, and only then are versions loaded and unloaded. What is not here: batching, retries
+of loads, the client's deadline as the session's time limit, evhttp's limits on headers and bodies, metrics, TLS, TFRT,
 GPUs. So a test that passes here was passed by TensorFlow's session and by the protocol, not by the server binary.
 
   python tests/serving_stand_in.py --model_config_file=F [--rest_api_port=8501 --port=8500]
@@ -16,6 +18,7 @@ import http.server
 import json
 import os
 import re
+import sys
 import threading
 import time
 from concurrent import futures
@@ -59,7 +62,7 @@ class Models:
       name: of the model.
       labels: {label: version}.
       tensor_content: as --enable_serialization_as_tensor_content.
-      versions: those to load; () for all.
+      versions: those to load; () for all, None for none yet.
       warm_up: replay each version's warm-up requests; one that fails fails the load, as in TF-Serving.
     """
 
@@ -68,6 +71,8 @@ class Models:
         self.warmed = 0
         self.versions = {}
         self._base_path, self._warms_up = base_path, warm_up
+        if versions is None:
+            return
         for version in versions or sorted(int(v) for v in os.listdir(base_path) if v.isdigit()):
             self.load(version)
 
@@ -89,12 +94,38 @@ class Models:
         if choice == "version_label":
             if spec.version_label not in self.labels:
                 raise SessionError(3, f"Unrecognized servable version label: {spec.version_label}")
-            return self.labels[spec.version_label]
+            version = self.labels[spec.version_label]
+            if version not in self.versions:
+                raise SessionError(5, f"Servable not found for request: Specific({spec.name}, {version})")
+            return version
         if choice != "version":
             return max(self.versions)
         if spec.version.value not in self.versions:
             raise SessionError(5, f"Servable not found for request: Specific({spec.name}, {spec.version.value})")
         return spec.version.value
+
+    def asked(self, spec):
+        """The versions that a question for the model's state is about: one where a version or a label is named."""
+        return [self.version_of(spec)] if spec.WhichOneof("version_choice") else list(self.versions)
+
+    def configure(self, model, labels_for_unavailable=False):
+        """Takes a ModelConfig as ServerCore::ReloadConfig does; a refused one changes nothing."""
+        wanted = tuple(model.model_version_policy.specific.versions)
+        if not wanted:  # the policy `latest`
+            wanted = (max(int(v) for v in os.listdir(model.base_path) if v.isdigit()),)
+        labels = dict(model.version_labels)
+        for label, version in labels.items():
+            if version not in self.versions and not labels_for_unavailable:
+                raise SessionError(
+                    9,
+                    f"Request to assign label {label} to version {version} of model {model.name}, which is not "
+                    "currently available for inference",
+                )
+        self.labels = labels
+        for version in set(wanted) - set(self.versions):
+            self.load(version)
+        for version in set(self.versions) - set(wanted):
+            self.versions.pop(version).close()
 
     def predict(self, request, version=None):
         version = version or self.version_of(request.model_spec)
@@ -190,11 +221,11 @@ class _Status(model_service_pb2_grpc.ModelServiceServicer):
 
     def GetModelStatus(self, request, context):
         try:
-            self._models.version_of(request.model_spec)
+            versions = self._models.asked(request.model_spec)
         except SessionError as error:
             context.abort(_CODES[error.code], error.message)
         response = get_model_status_pb2.GetModelStatusResponse()
-        for version in self._models.versions:
+        for version in versions:
             response.model_version_status.add(version=version, state=get_model_status_pb2.ModelVersionStatus.AVAILABLE)
         return response
 
@@ -239,7 +270,7 @@ def _rest_handler(models, delay_seconds):
                 return {
                     "model_version_status": [
                         {"version": str(v), "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-                        for v in models.versions
+                        for v in models.asked(request.model_spec)
                     ]
                 }
             by_row = _parse_json(body, models.versions[version].signatures, request)
@@ -405,6 +436,7 @@ def _main():
     grpc_port = flags.DEFINE_integer("port", 8500, "")
     for name in ("monitoring_config_file", "model_config_file_poll_wait_seconds", "rest_api_timeout_in_ms"):
         flags.DEFINE_string(name, "", "Accepted, without effect.")
+    labels_for_unavailable = flags.DEFINE_bool("allow_version_labels_for_unavailable_models", False, "As the server's.")
     for name in ("rest_api_enable_cors_support", "enable_serialization_as_tensor_content", "enable_batching"):
         flags.DEFINE_bool(name, False, "Accepted, without effect.")
 
@@ -417,19 +449,21 @@ def _main():
     def main(argv):
         del argv
         model = read()
-        versions = tuple(model.model_version_policy.specific.versions)
-        models = Models(model.base_path, model.name, dict(model.version_labels), versions=versions)
+        models = Models(model.base_path, model.name, versions=None)
+        try:
+            models.configure(model, labels_for_unavailable.value)
+        except SessionError as error:
+            sys.exit(f"Failed to start server. Error: {_CODES[error.code].name}: {error.message}")
         print(f"stand-in, not TF-Serving: {models.warmed} warmup requests run", flush=True)
         with serve(models, rest_port.value, grpc_port.value):
             while True:
                 time.sleep(0.3)
                 try:
-                    model = read()
+                    models.configure(read(), labels_for_unavailable.value)
                 except (text_format.ParseError, ValueError):  # half written
                     continue
-                for version in set(model.model_version_policy.specific.versions) - set(models.versions):
-                    models.load(version)
-                models.labels = dict(model.version_labels)
+                except SessionError as error:  # the old configuration stays
+                    print(f"ReloadConfig: {error.message}", flush=True)
 
     app.run(main)
 

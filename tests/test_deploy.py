@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+import serving_stand_in
 import small_models
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
@@ -193,14 +194,71 @@ def test_the_smoke_test_passes_against_the_stand_in(tmp_path_factory, tmp_path):
         (tmp_path / "export" / version).symlink_to(path)
     done = smoke_test(tmp_path, tmp_path / "export")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "FAILED" not in done.stdout and done.stdout.count("ok ") == 19
+    assert "FAILED" not in done.stdout and done.stdout.count("ok ") == 20
     assert "ok      the label canary reaches it" in done.stdout
 
 
 def test_the_smoke_test_fails_where_no_server_starts(tmp_path):
     (tmp_path / "export" / "1").mkdir(parents=True)
-    done = smoke_test(tmp_path, tmp_path / "export", server="exit 1", seconds="1")
-    assert done.returncode != 0
+    done = smoke_test(tmp_path, tmp_path / "export", server="exit 1", seconds="3600")  # far beyond the call's limit
+    assert done.returncode != 0 and "the server has ended" in done.stdout
+
+
+def test_a_server_started_with_a_label_in_its_file_refuses_unless_told_otherwise(tmp_path_factory, tmp_path):
+    path, *_ = small_models.exported(tmp_path_factory.getbasetemp(), "ignore", 2.4)
+    model = model_server_config_pb2.ModelConfig(name="kseg", base_path=str(pathlib.Path(path).parent))
+    model.version_labels["stable"] = 1
+    models = serving_stand_in.Models(model.base_path, versions=None, warm_up=False)
+    with pytest.raises(
+        cpp_session.SessionError, match="label stable to version 1 of model kseg, which is not"
+    ) as error:
+        models.configure(model)
+    assert error.value.code == cpp_session.FAILED_PRECONDITION and not models.versions
+    models.configure(model, labels_for_unavailable=True)
+    assert set(models.versions) == {1} and models.labels == {"stable": 1}
+    models.close()
+    assert "allow_version_labels_for_unavailable_models" in (DEPLOY / "models.config").read_text()
+
+
+def test_labels_are_added_once_their_version_is_loaded(tmp_path_factory):
+    path, *_ = small_models.exported(tmp_path_factory.getbasetemp(), "ignore", 2.4)
+    model = model_server_config_pb2.ModelConfig(name="kseg", base_path=str(pathlib.Path(path).parent))
+    models = serving_stand_in.Models(model.base_path, versions=None, warm_up=False)
+    models.configure(model)
+    model.version_labels["stable"] = 1
+    models.configure(model)
+    assert models.labels == {"stable": 1}
+    model.version_labels["canary"] = 2
+    with pytest.raises(cpp_session.SessionError, match="label canary"):
+        models.configure(model)
+    assert models.labels == {"stable": 1}
+    models.close()
+
+
+def test_nginx_asks_for_the_servers_address_again():
+    text = (DEPLOY / "nginx.conf").read_text()
+    assert re.search(r"resolver \S+ valid=\d+s", text)
+    upstream = re.search(r"set (\$\w+) http://serving:8501;", text)[1]
+    assert f"proxy_pass {upstream};" in text
+
+
+def test_compose_runs_without_root_and_without_a_writable_root():
+    services = yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())["services"]
+    for service in services.values():
+        assert not service["user"].startswith("0") and service["read_only"] is True
+        assert service["security_opt"] == ["no-new-privileges:true"] and service["cap_drop"] == ["ALL"]
+    port = services["page"]["ports"][0].rsplit(":", 1)[1]
+    assert f"listen {port};" in (DEPLOY / "nginx.conf").read_text()
+
+
+def test_pods_are_spread_over_nodes_and_grpc_over_pods():
+    documents = kubernetes()
+    pod = next(d for d in documents if d["kind"] == "Deployment")["spec"]["template"]
+    (spread,) = pod["spec"]["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert spread["labelSelector"]["matchLabels"] == pod["metadata"]["labels"]
+    headless = next(d for d in documents if d["kind"] == "Service" and d["spec"].get("clusterIP") == "None")
+    assert headless["spec"]["selector"] == pod["metadata"]["labels"] and headless["spec"]["ports"][0]["port"] == 8500
 
 
 def smoke_test(tmp_path, export_dir, server=None, seconds="100"):

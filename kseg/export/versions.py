@@ -1,6 +1,7 @@
 """Version folders: numbers below one folder, as model servers read them. A version appears whole or not at all."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -18,11 +19,10 @@ def writing(export_dir, version):
       (folder to write into, path that it will have).
 
     Raises:
-      ValueError, OSError: in one line, if the number is none, the version exists or `export_dir` is a file.
+      ValueError, OSError: in one line, if the number is none, the version exists, another process is writing it, or
+        `export_dir` is a file.
     """
-    target = _target(export_dir, version)
-    temporary = os.path.join(export_dir, f".writing-{os.path.basename(target)}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    target, temporary, lock = _reserve(export_dir, version)
     try:
         yield temporary, target
         _sync(temporary)
@@ -31,6 +31,7 @@ def writing(export_dir, version):
         os.rename(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        os.close(lock)
 
 
 def digests(folder):
@@ -44,13 +45,44 @@ def digests(folder):
     return dict(sorted(found.items()))
 
 
-def _target(export_dir, version):
+def _reserve(export_dir, version):
+    """(target, empty folder to write into, file descriptor whose lock keeps others from this number)."""
+    skip = 0  # numbers that others are writing at this moment
+    while True:
+        target = _target(export_dir, version, skip)
+        temporary = os.path.join(export_dir, f".writing-{os.path.basename(target)}")
+        os.makedirs(temporary, exist_ok=True)
+        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            if version != "next":
+                message = f"{target} is being written by another process; wait, or take another --version."
+                raise FileExistsError(message) from None
+            skip += 1
+            continue
+        except OSError:
+            pass  # a file system without locks
+        try:
+            ours = os.fstat(descriptor).st_ino == os.stat(temporary).st_ino and not os.path.exists(target)
+        except FileNotFoundError:  # its writer has just renamed it
+            ours = False
+        if ours:
+            for name in os.listdir(temporary):  # what a killed process left
+                path = os.path.join(temporary, name)
+                shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+            return target, temporary, descriptor
+        os.close(descriptor)
+
+
+def _target(export_dir, version, skip=0):
     if os.path.exists(export_dir) and not os.path.isdir(export_dir):
         raise NotADirectoryError(f"{export_dir} is no folder; give the folder that holds the versions.")
     os.makedirs(export_dir, exist_ok=True)
     present = [int(name) for name in os.listdir(export_dir) if name.isdecimal()]
     if version == "next":
-        version = max(present, default=0) + 1
+        version = max(present, default=0) + 1 + skip
     elif not str(version).isdecimal() or int(version) < 1:
         raise ValueError(f"version={version}: expected a number from 1, or next.")
     if int(version) in present:
