@@ -162,7 +162,7 @@ def test_a_table_survives_json(table):
     "rows, words",
     [
         ((Label(1, "a", 0, None, (0, 0, 0)), Label(1, "b", 1, None, (0, 0, 0))), "ids must differ"),
-        ((Label(255, "a", 0, None, (0, 0, 0)),), "0..254"),
+        ((Label(256, "a", 0, None, (0, 0, 0)),), "0..255"),
         ((Label(0, "a", 1, None, (0, 0, 0)),), "without gaps"),
         ((Label(0, "a", 0, "scene", (0, 0, 0)),), "is a class and has void kind"),
         ((Label(0, "a", 0, None, (0, 0, 0)), Label(1, "b", None, None, (0, 0, 0))), "has kind None"),

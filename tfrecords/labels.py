@@ -19,7 +19,7 @@ class Label:
     """One published id.
 
     Attributes:
-        id: pixel value in the published label maps, 0..254.
+        id: pixel value in the published label maps, 0..255.
         name: its name.
         class_index: 0..K-1 where the id is trained and evaluated as a class; None where it is void.
         kind: None for classes; for void one of `KINDS`: "scene" (real things without a class), "dropped" (named
@@ -42,7 +42,7 @@ class LabelTable:
     """All ids of a data set, in rising order of id.
 
     Raises:
-        ValueError: an id twice or out of 0..254; class indices with gaps; a label that is both class and void, or
+        ValueError: an id twice or out of 0..255; class indices with gaps; a label that is both class and void, or
             neither; labels of one class that differ in name or colour.
     """
 
@@ -223,8 +223,8 @@ class LabelTable:
 
 def _check(table: LabelTable) -> None:
     ids = [label.id for label in table.labels]
-    if len(set(ids)) != len(ids) or not all(0 <= number < 255 for number in ids):
-        raise ValueError(f"label table {table.name}: ids must differ and lie in 0..254, got {ids}")
+    if len(set(ids)) != len(ids) or not all(0 <= number <= 255 for number in ids):
+        raise ValueError(f"label table {table.name}: ids must differ and lie in 0..255, got {ids}")
     by_class: dict[int, Label] = {}
     for label in table.labels:
         if label.class_index is None:

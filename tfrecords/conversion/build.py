@@ -28,12 +28,17 @@ class Pair:
         image_path: PNG or JPEG.
         label_path: PNG of published ids; None for an image without labels.
         sequence: a key of `Derived.masks`, or "".
+        reader: how the label file's bytes become ids: read(data, name) -> uint8 [H, W], and digest(), which identifies
+            it; None for a PNG of ids.
+        payload: what the reader reads, where `label_path` is one file for many images; None for the file itself.
     """
 
     image_id: str
     image_path: str
     label_path: str | None = None
     sequence: str = ""
+    reader: object | None = None
+    payload: bytes | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,11 +48,11 @@ class Derived:
     Pixels of id `from_id` within a sequence's mask become `to_id`.
 
     Attributes:
-        from_id, to_id: ids of the label table.
+        from_id, to_id: ids of the label table; `from_id` may be several.
         masks: sequence -> bool [H, W].
     """
 
-    from_id: int
+    from_id: int | tuple[int, ...]
     to_id: int
     masks: dict[str, np.ndarray]
 
@@ -60,7 +65,7 @@ class Derived:
             raise ValueError(
                 f"{pair.label_path} is {_size(ids.shape)}, others of sequence {pair.sequence} are {_size(mask.shape)}"
             )
-        return np.where((ids == self.from_id) & mask, np.uint8(self.to_id), ids)
+        return np.where(np.isin(ids, self.from_id) & mask, np.uint8(self.to_id), ids)
 
     def digest(self, sequence: str) -> str:
         """Identifies what `apply` does to this sequence."""
@@ -159,7 +164,7 @@ def compare(job: Job, shard: manifest.Shard, count=lambda: None) -> str:
         if job.verify == "full":
             images.decode_fully(image, pair.image_path)
             if label is not None:
-                images.decode_map(label, pair.label_path)
+                (images.decode_map if pair.reader is None else pair.reader.read)(label, pair.label_path)
         count()
     if inputs.hexdigest() != shard.inputs_sha256:
         return "an image or label file has changed"
@@ -211,7 +216,8 @@ def _example(job, pair, image, label, lookups, pixels) -> example.Example:
         image = images.encode_jpeg(decoded, job.jpeg_quality)
     maps = {}
     if label is not None:
-        ids = published = images.decode_map(label, pair.label_path)
+        read = images.decode_map if pair.reader is None else pair.reader.read
+        ids = published = read(label, pair.label_path)
         if ids.shape != (header.height, header.width):
             raise ValueError(
                 f"label {pair.label_path} is {_size(ids.shape)} but its image {pair.image_path} is "
@@ -221,7 +227,7 @@ def _example(job, pair, image, label, lookups, pixels) -> example.Example:
             ids = job.derived.apply(ids, pair)
         pixels += _histogram(ids, job, pair)
         raw = ids.tobytes()
-        keep = ids is published and images.is_plain_map(label)
+        keep = ids is published and pair.reader is None and images.is_plain_map(label)
         maps["ids_png"] = label if keep else images.encode_map(ids)
         for name, lookup in lookups.items():
             target = np.frombuffer(raw.translate(lookup), np.uint8).reshape(ids.shape)
@@ -243,13 +249,16 @@ def _histogram(ids, job, pair) -> np.ndarray:
 
 def _read(pair: Pair) -> tuple[bytes, bytes | None]:
     image = images.read_file(pair.image_path)
+    if pair.payload is not None:
+        return image, pair.payload
     return image, None if pair.label_path is None else images.read_file(pair.label_path)
 
 
 def _add_inputs(inputs, job: Job, pair: Pair, image: bytes, label: bytes | None) -> None:
     derived = job.derived.digest(pair.sequence) if job.derived else ""
     sizes = [len(image), -1 if label is None else len(label)]
-    inputs.update(json.dumps([pair.image_id, sizes, derived]).encode())
+    reader = [pair.reader.digest()] if pair.reader else []
+    inputs.update(json.dumps([pair.image_id, sizes, derived, *reader]).encode())
     inputs.update(image)
     inputs.update(label or b"")
 
@@ -271,6 +280,8 @@ def _fingerprint(job: Job) -> str:
         [job.image_format, job.jpeg_quality, job.verify],
         [Image.__version__, features.version("jpg"), zlib.ZLIB_RUNTIME_VERSION, np.__version__],
         [[pair.image_id, job.derived.digest(pair.sequence) if job.derived else ""] for pair in job.pairs],
+        [pair.reader.digest() if pair.reader else "" for pair in job.pairs],
+        [hashlib.sha256(pair.payload or b"").hexdigest() for pair in job.pairs],
         stats,
     ]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()

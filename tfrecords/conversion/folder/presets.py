@@ -1,0 +1,135 @@
+"""Label tables and folder layouts of published data sets: names, ids and colours as published.
+
+Each has its source in a comment. What is void is the publisher's choice where there is one; its kind is this project's.
+"""
+
+import dataclasses
+
+from tfrecords import labels
+from tfrecords.conversion.folder import tables
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A published data set.
+
+    Attributes:
+        table: its ids.
+        splits: (split, folder of images, folder of labels or None), below the data set's folder.
+        image_suffix, label_suffix, drop: as in pairing.keyed.
+    """
+
+    table: labels.LabelTable
+    splits: tuple[tuple[str, str, str | None], ...]
+    image_suffix: str = ""
+    label_suffix: str = ""
+    drop: str = ""
+
+
+def _named(table: labels.LabelTable, name: str, more=()) -> labels.LabelTable:
+    return labels.LabelTable(name, (*table.labels, *more))
+
+
+def _void(number: int) -> labels.Label:
+    return labels.Label(number, "unlabeled", None, "scene", (0, 0, 0))
+
+
+# Pixels hold Cityscapes' train ids, 255 where they have none (doc.bdd100k.com, bdd100k/label/label.py).
+_BDD100K = labels.LabelTable(
+    "bdd100k",
+    tuple(
+        labels.Label(label.class_index, label.name, label.class_index, None, label.color)
+        for label in labels.CITYSCAPES.labels
+        if label.class_index is not None
+    )
+    + (_void(255),),
+)
+
+# VOCdevkit, VOCinit.m; 255 is the border that the benchmark leaves out. Colours are those of its palette.
+_VOC_NAMES = (
+    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
+    "pottedplant sheep sofa train tvmonitor"
+).split()
+_VOC = tables.from_rows(
+    "voc",
+    [{"id": i, "name": name} for i, name in enumerate(_VOC_NAMES)]
+    + [{"id": 255, "name": "void", "void": "scene", "color": "#e0e0c0"}],
+)
+
+# AutoNUE public-code, helpers/anue_labels.py: the ids of level 3, on which the benchmark is scored; 255 is void.
+_IDD_NAMES = (
+    "road|parking / drivable fallback|sidewalk|rail track / non-drivable fallback|person / animal|rider|motorcycle|"
+    "bicycle|autorickshaw|car|truck|bus|caravan / trailer / train / vehicle fallback|curb|wall|fence|guard rail|"
+    "billboard|traffic sign|traffic light|pole / polegroup|obs-str-bar-fallback|building|bridge / tunnel|vegetation|"
+    "sky / fallback background"
+).split("|")
+_IDD_COLORS = (
+    "804080 faaaa0 f423e8 e6968c dc143c ff0000 0000e6 770b20 ffcc36 00008e 000046 003c64 00005a dcbe28 66669c be9999 "
+    "b4a5b4 ae4043 dcdc00 faaa1e 999999 a9bbd6 464646 966464 6b8e23 4682b4"
+).split()
+_IDD = tables.from_rows(
+    "idd",
+    [{"id": i, "name": n, "color": c} for i, (n, c) in enumerate(zip(_IDD_NAMES, _IDD_COLORS))]
+    + [{"id": 255, "name": "unlabeled", "void": "scene", "color": "#000000"}],
+)
+
+# Lost and Found's labels.py (dataset of 6D-Vision): 0 is all that nobody drew, 1 is free road, the rest are objects on
+# it; what it calls no hazard is no class in its evaluation.
+_NO_HAZARD = (31, 33, 34, 36, 37, 38, 39)
+_LOST_AND_FOUND = labels.LabelTable(
+    "lost_and_found",
+    (
+        _void(0),
+        labels.Label(1, "free", 0, None, (128, 64, 128)),
+        *(labels.Label(i, "obstacle", 1, None, (0, 0, 142)) for i in range(2, 44) if i not in _NO_HAZARD),
+        *(labels.Label(i, "no hazard", None, "dropped", (0, 0, 0)) for i in _NO_HAZARD),
+    ),
+)
+
+_CITYSCAPES_LIKE = dict(image_suffix="_leftImg8bit")
+PRESETS = {
+    "cityscapes": Preset(
+        _named(labels.CITYSCAPES, "cityscapes"),
+        (
+            ("train", "leftImg8bit/train", "gtFine/train"),
+            ("val", "leftImg8bit/val", "gtFine/val"),
+            ("test", "leftImg8bit/test", None),
+        ),
+        label_suffix="_gtFine_labelIds.png",
+        **_CITYSCAPES_LIKE,
+    ),
+    # cvlibs.net/datasets/kitti/eval_semseg.php: "conform with the Cityscapes dataset".
+    "kitti": Preset(
+        _named(labels.CITYSCAPES, "kitti"),
+        (("train", "training/image_2", "training/semantic"), ("test", "testing/image_2", None)),
+    ),
+    "camvid": Preset(
+        labels.LabelTable("camvid", tuple(label for label in labels.CAMVID.labels if label.id != 12)),
+        (("train", "train", "trainannot"), ("val", "val", "valannot"), ("test", "test", "testannot")),
+    ),
+    "bdd100k": Preset(
+        _BDD100K,
+        (
+            ("train", "images/10k/train", "labels/sem_seg/masks/train"),
+            ("val", "images/10k/val", "labels/sem_seg/masks/val"),
+            ("test", "images/10k/test", None),
+        ),
+    ),
+    "idd": Preset(
+        _IDD,
+        (
+            ("train", "leftImg8bit/train", "gtFine/train"),
+            ("val", "leftImg8bit/val", "gtFine/val"),
+            ("test", "leftImg8bit/test", None),
+        ),
+        label_suffix="_gtFine_labellevel3Ids.png",
+        **_CITYSCAPES_LIKE,
+    ),
+    "voc": Preset(_VOC, (("train", "JPEGImages", "SegmentationClass"),)),
+    "lost_and_found": Preset(
+        _LOST_AND_FOUND,
+        (("train", "leftImg8bit/train", "gtCoarse/train"), ("test", "leftImg8bit/test", "gtCoarse/test")),
+        label_suffix="_gtCoarse_labelIds.png",
+        **_CITYSCAPES_LIKE,
+    ),
+}

@@ -1,0 +1,237 @@
+"""A label table from a file of classes, in whichever of the usual notations it is written.
+
+    CSV         columns id, name, class, void, color (or red, green, blue); all but name may be missing
+    JSON        a list of such rows; dataset.json; COCO's "categories"; Mapillary's "labels"; Supervisely's "classes";
+                {"road": 0}; {"0": "road"}; {"#ff00ff": "road"} (A2D2)
+    YAML        Ultralytics' "names"
+    labelmap.txt   CVAT's name:red,green,blue:parts:actions; or any .txt of one name a line
+
+An id that is not written is its row's number. A row is void where column `void` (or `kind`) names a kind, or `class` is
+"void" or a kind. A file that says nothing of void at all has void where a name says so ("void", "unlabeled", ...).
+"""
+
+import csv
+import io
+import json
+import os
+import pathlib
+import re
+
+from tfrecords import labels
+
+VOID_NAMES = {"void", "unlabeled", "unlabelled", "unlabel", "ignore", "ignored", "ignore region", "unknown"}
+GEOMETRY_NAMES = {"ego vehicle", "ego car", "out of roi", "rectification border", "car mount"}
+_KEYS = {
+    "id": ("id", "value", "index", "label_id"),
+    "name": ("name", "title", "readable", "label", "class_name"),
+    "class": ("class", "class_of", "train_name"),
+    "void": ("void", "kind", "void_kind"),
+    "color": ("color", "colour", "rgb", "color_rgb"),
+}
+
+
+def default_color(number: int) -> tuple[int, int, int]:
+    """The colour of an id that has none of its own: PASCAL VOC's, whose bits are the id's, spread over the channels."""
+    channels = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            channels[channel] |= (number >> channel & 1) << (7 - bit)
+        number >>= 3
+    return tuple(channels)
+
+
+def read(path: str | os.PathLike) -> labels.LabelTable:
+    """The table in a file of classes.
+
+    Raises:
+        ValueError: not one of the notations, or a row that is wrong; the message names file and row.
+        OSError: it cannot be read.
+    """
+    path = pathlib.Path(path)
+    text = path.read_bytes().decode("utf-8-sig", "replace")
+    try:
+        suffix = path.suffix.lower()
+        if suffix == ".json":
+            found = json.loads(text)
+            if isinstance(found, dict) and {"classes", "void", "num_classes"} <= found.keys():
+                return labels.LabelTable.from_json(found)
+            rows = rows_of(found)
+        elif suffix in (".yaml", ".yml"):
+            rows = rows_of(read_yaml(text))
+        elif suffix == ".txt":
+            rows = _labelmap(text)
+        else:
+            rows = _csv_rows(text)
+        return from_rows(path.parent.name if path.stem in ("meta", "labelmap", "classes") else path.stem, rows)
+    except (ValueError, RecursionError) as error:
+        reason = "it is no JSON" if isinstance(error, json.JSONDecodeError) else " ".join(str(error).split())
+        raise ValueError(f"{path}: no table of classes can be read from it: {reason}") from error
+
+
+def read_yaml(text: str):
+    """What a YAML file holds; ValueError where it is none."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is no YAML: {' '.join(str(error).split())}") from error
+
+
+def rows_of(found) -> list[dict]:
+    """The rows (keys id, name, class, void, color) in what a JSON or YAML file holds."""
+    if isinstance(found, dict):
+        for key in ("categories", "labels", "classes", "names"):
+            if isinstance(found.get(key), (list, dict)):
+                return [row | _of_mapillary(row) for row in rows_of(found[key])]
+        pairs = list(found.items())
+        if pairs and all(isinstance(v, str) and re.fullmatch("#[0-9a-fA-F]{6}", str(k)) for k, v in pairs):
+            return [{"id": i, "name": name, "color": color} for i, (color, name) in enumerate(pairs)]
+        if pairs and all(isinstance(v, str) and re.fullmatch(r"\d+", str(k)) for k, v in pairs):
+            return [{"id": int(number), "name": name} for number, name in pairs]
+        if pairs and all(type(v) is int for _, v in pairs):
+            return [{"id": number, "name": str(name)} for name, number in pairs]
+    if isinstance(found, list) and found and all(isinstance(row, str) for row in found):
+        return [{"id": i, "name": name} for i, name in enumerate(found)]
+    if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
+        return [_known_keys(row) for row in found]
+    raise ValueError('expected a list of classes, or an object with "categories", "labels", "classes" or "names"')
+
+
+def from_rows(name: str, rows: list[dict]) -> labels.LabelTable:
+    """The table of these rows.
+
+    Args:
+        name: of the table.
+        rows: dicts with "name" and, as far as known, "id" (int or text), "class", "void", "color".
+
+    Raises:
+        ValueError: the row, what it has, and what was expected.
+    """
+    says_void = any(row.get("void") or _kind(row.get("class")) for row in rows)
+    entries = []
+    for place, row in enumerate(rows):
+        label_name = str(row.get("name") or row.get("class") or "").strip()
+        if not label_name:
+            raise ValueError(f"row {place + 1} has no name")
+        number = _id(row.get("id"), place, label_name)
+        kind = _kind(row.get("void"), f"row {place + 1} ({label_name})") or _kind(row.get("class"))
+        if not says_void and not kind:
+            kind = (
+                "scene"
+                if label_name.lower() in VOID_NAMES
+                else "geometry"
+                if label_name.lower() in GEOMETRY_NAMES
+                else None
+            )
+        color = _color(row.get("color"), label_name) or default_color(number)
+        entries.append((number, label_name, kind, str(row.get("class") or label_name).strip(), color))
+    index: dict[str, tuple[int, str, tuple[int, int, int]]] = {}
+    made = []
+    for number, label_name, kind, of_class, color in sorted(entries):
+        if kind:
+            made.append(labels.Label(number, label_name, None, kind, color))
+            continue
+        place, first_color = index.setdefault(of_class, (len(index), color))
+        # Ids of one class share its name and its first id's colour.
+        made.append(labels.Label(number, of_class, place, None, first_color))
+    return labels.LabelTable(name or "own", tuple(made))
+
+
+def to_csv(table: labels.LabelTable) -> str:
+    """The file from which `read` makes an equal table, but for its name."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["id", "name", "void", "color"])
+    for label in table.labels:
+        writer.writerow([label.id, label.name, label.kind or "", "#{:02x}{:02x}{:02x}".format(*label.color)])
+    return out.getvalue()
+
+
+def _csv_rows(text: str) -> list[dict]:
+    dialect = csv.excel
+    first = text.splitlines()[0] if text.strip() else ""
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.DictReader(io.StringIO(text), dialect=dialect, delimiter=delimiter, skipinitialspace=True)
+    rows = []
+    for row in reader:
+        lowered = {str(k).strip().lower(): v.strip() for k, v in row.items() if k and isinstance(v, str)}
+        for names in (("r", "g", "b"), ("red", "green", "blue")):
+            if set(names) <= lowered.keys():
+                lowered["color"] = ",".join(lowered[n] for n in names)
+        if any(lowered.values()):
+            rows.append(_known_keys(lowered))
+    if not rows or not any("name" in row or "class" in row for row in rows):
+        raise ValueError('expected a CSV whose first line names columns, "name" among them (id, name, void, color)')
+    return rows
+
+
+def _labelmap(text: str) -> list[dict]:
+    rows = []
+    for line in text.splitlines():
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, _, rest = line.partition(":")
+        row = {"name": name.strip()}
+        if rest:
+            row["color"] = rest.partition(":")[0]
+            if row["name"].lower() == "background":  # what no polygon covers
+                row["void"] = "scene"
+        rows.append(row)
+    if not rows:
+        raise ValueError("it has no line of a name")
+    return rows
+
+
+def _known_keys(row: dict) -> dict:
+    lowered = {str(key).strip().lower(): value for key, value in row.items()}
+    found = {}
+    for key, names in _KEYS.items():
+        for name in names:
+            if lowered.get(name) not in (None, ""):
+                found[key] = lowered[name]
+                break
+    if "readable" in lowered and lowered.get("readable"):  # Mapillary: name is "object--vehicle--car"
+        found["name"] = lowered["readable"]
+    found |= {key: lowered[key] for key in ("evaluate",) if key in lowered}
+    return found
+
+
+def _of_mapillary(row: dict) -> dict:
+    if row.get("evaluate") is False and "void" not in row:
+        return {"void": "geometry" if str(row.get("name", "")).lower() in GEOMETRY_NAMES else "scene"}
+    return {}
+
+
+def _id(value, place: int, name: str) -> int:
+    if value in (None, ""):
+        return place
+    text = str(value).strip()
+    if not re.fullmatch(r"-?\d+", text):
+        raise ValueError(f"row {place + 1} ({name}) has id {text!r}; expected a number from 0 to 255")
+    return int(text)
+
+
+def _kind(value, where: str = "") -> str | None:
+    """The kind of void that a cell names; None where it is empty or, without `where`, a class's name."""
+    text = str(value or "").strip().lower().removeprefix("void:").strip()
+    if text in ("void", "true", "yes", "1") and (where or text == "void"):
+        return "scene"
+    if text in labels.KINDS:
+        return text
+    if where and text not in ("", "false", "no", "0", "none", "class"):
+        raise ValueError(f"{where} is void of kind {value!r}; expected one of {', '.join(labels.KINDS)}, or nothing")
+    return None
+
+
+def _color(value, name: str) -> tuple[int, int, int] | None:
+    if value in (None, ""):
+        return None
+    if isinstance(value, str) and re.fullmatch("#?[0-9a-fA-F]{6}", value.strip()):
+        code = int(value.strip().lstrip("#"), 16)
+        return code >> 16, code >> 8 & 255, code & 255
+    parts = re.findall(r"\d+", value) if isinstance(value, str) else list(value) if isinstance(value, list) else []
+    if len(parts) not in (3, 4) or not all(0 <= int(part) <= 255 for part in parts[:3]):
+        raise ValueError(f"{name} has colour {value!r}; expected red, green, blue of 0..255, or #rrggbb")
+    return tuple(int(part) for part in parts[:3])
