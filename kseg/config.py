@@ -113,6 +113,12 @@ def default() -> ml_collections.ConfigDict:
     # (0, 0): the network sees each image at its own size. Otherwise px, height and width it is resized to first; the
     # logits are interpolated to the image's size before anything is decided or scored.
     evaluation.input_size = (0, 0)
+    # (0, 0): an image is seen whole. Otherwise px, height and width of the tiles it is cut into where it is larger, as
+    # `kseg predict --tile` does; needs input_size = (0, 0).
+    evaluation.tile_size = (0, 0)
+    evaluation.tile_overlap = 256  # px that neighbouring tiles share
+    # Views whose probabilities are averaged beside the image itself: flip and scales, e.g. "flip,0.75,1.25".
+    evaluation.average = ""
 
     config.log = log = ml_collections.ConfigDict()
     log.every_steps = 50

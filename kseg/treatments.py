@@ -211,6 +211,7 @@ class Treatment:
       name: an entry of NAMES.
       encoding: what targets say at void; a name of ENCODINGS.
       num_classes, num_outputs: K and the channels of the logits.
+      softmax_outputs: how many of the first outputs are one distribution; each of the others is one of its own.
       detached_outputs: how many of the last outputs must not train the trunk.
       loss: losses.GlobalSumLoss of targets [N, H, W] under `encoding` and logits [N, H, W, num_outputs].
       scores: {name: f(logits float32 [..., num_outputs]) -> float32 [...]}, higher = more likely void.
@@ -223,6 +224,7 @@ class Treatment:
     encoding: str
     num_classes: int
     num_outputs: int
+    softmax_outputs: int
     detached_outputs: int
     loss: losses.GlobalSumLoss
     scores: dict[str, Callable]
@@ -287,6 +289,7 @@ def get(treatment_config, num_classes, loss_config=None, class_weights=None):
         encoding=encoding,
         num_classes=k,
         num_outputs=k + head.extra,
+        softmax_outputs=k + head.dice_channels if head.activation == "softmax" else 0,
         detached_outputs=1 if treatment_config.stop_gradient else 0,
         loss=_loss(entry, treatment_config.void_weight, k, loss_config, class_weights),
         scores={score: _bind(function, k) for score, function in head.scores.items()},

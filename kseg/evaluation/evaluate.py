@@ -19,8 +19,9 @@ from kseg.data import input_pipeline
 from kseg.distribution import replicas
 from kseg.evaluation import pixel_counts
 from kseg.evaluation import report as scorecard
-from kseg.models import full_size
+from kseg.models import averaging, layers
 from kseg.runs import finished
+from kseg.serving import tiles
 
 Report = scorecard.Report
 
@@ -83,13 +84,20 @@ def evaluate(
     spread = replicas.Replicas(strategy)
     decisions = ["native", "forced"] + (["calibrated"] if threshold is not None else [])
     counted = pixel_counts.Tally(pixel_counts.Layout.of(table), decisions, treatment.scores, len(image_ids))
-    predict = spread.compile(_predict_function(model, treatment, threshold, tuple(config.eval.input_size)))
+    tiled, _ = tile_size(config), averaging.views(config.eval.average)
+    predict = spread.compile(_predict_function(model, treatment, threshold, config.eval))
     mine = np.arange(spread.worker, len(image_ids), spread.workers)
     examples = input_pipeline.eval_dataset(manifest, split, indices[mine]).as_numpy_iterator()
     batch_size = spread.local * max(1, config.eval.batch_size // (spread.local * spread.workers))
     with tqdm.tqdm(total=len(mine), unit="image", desc=split, disable=not progress or spread.worker > 0) as bar:
         for batch in _batches(zip(mine, examples), batch_size):
-            results = spread.run(predict, [example["image"] for _, example in batch])
+            pixels = [example["image"] for _, example in batch]
+            if tiled and np.any(np.greater(pixels[0].shape[:2], tiled)):
+                results = _joined(
+                    lambda pieces: spread.run(predict, pieces), pixels, tiled, config.eval.tile_overlap, model
+                )
+            else:
+                results = spread.run(predict, pixels)
             for place, (image, example) in enumerate(batch):
                 maps = {name: results[name][place] for name in decisions}
                 if write:
@@ -135,7 +143,9 @@ def calibration(report, config):
     }
 
 
-def evaluate_run(folder, split, records_dir=None, official_dir=None, checkpoint="model", progress=True):
+def evaluate_run(
+    folder, split, records_dir=None, official_dir=None, checkpoint="model", progress=True, average=None, tile_size=None
+):
     """Evaluates a finished training run, on all GPUs, and writes eval_<split>.json and .npz into its folder.
 
     Args:
@@ -144,6 +154,8 @@ def evaluate_run(folder, split, records_dir=None, official_dir=None, checkpoint=
       records_dir: other records of the same classes; None = those of the run, which must be as they were.
       official_dir, progress: as in `evaluate`.
       checkpoint: "model" or "best".
+      average, tile_size: other values of config.eval.average and config.eval.tile_size than the run's. The files are
+        then eval_<split>_averaged and eval_<split>_tiled; the threshold stays the one that was calibrated without.
 
     Returns:
       Report; None for a split without labels.
@@ -155,6 +167,10 @@ def evaluate_run(folder, split, records_dir=None, official_dir=None, checkpoint=
     strategy = tf.distribute.MirroredStrategy() if many else tf.distribute.get_strategy()
     with strategy.scope():
         run = finished.load_run(folder, checkpoint)
+    suffix = ""
+    for key, value, name in (("average", average, "_averaged"), ("tile_size", tile_size, "_tiled")):
+        if value is not None and value != run.config.eval[key]:
+            run.config.eval[key], suffix = value, suffix + name
     manifest = tfrecords.info(records_dir or run.config.data.records_dir)
     if not records_dir and manifest.digest != run.digest:
         raise ValueError(
@@ -179,15 +195,48 @@ def evaluate_run(folder, split, records_dir=None, official_dir=None, checkpoint=
     )  # fmt: skip
     if report is not None:
         report.notes.update(checkpoint=checkpoint, records=manifest.digest)
-        report.save(folder)
+        if suffix:
+            report.notes.update(average=run.config.eval.average, tile_size=list(run.config.eval.tile_size))
+        report.save(folder, suffix)
     return report
 
 
-def _predict_function(model, treatment, threshold, input_size):
+def tile_size(config):
+    """config.eval.tile_size, or None if images are seen whole; raises ValueError if it makes no sense."""
+    size = tuple(config.eval.tile_size)
+    if size == (0, 0):
+        return None
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"config.eval.tile_size={size}: expected a height and a width in px, or (0, 0) for no tiles.")
+    if any(config.eval.input_size):
+        raise ValueError(
+            f"config.eval.tile_size={size}: a network that sees every image at config.eval.input_size="
+            f"{tuple(config.eval.input_size)} would see parts enlarged; set one of them to (0, 0)."
+        )
+    return size
+
+
+def _joined(run, images, size, overlap, model):
+    """What `run` answers to the tiles of images of one shape, put together as kseg predict does."""
+    stride = max(
+        (layer.stride for layer in getattr(model, "layers", ()) if isinstance(layer, layers.PadToStride)), default=1
+    )
+    height, width = images[0].shape[:2]
+    whole = {}
+    for piece in tiles.plan(height, width, size, overlap, stride):
+        answers = run([image[piece.rows, piece.columns] for image in images])
+        for name, answer in answers.items():
+            if name not in whole:
+                whole[name] = np.empty((*answer.shape[:-2], height, width), answer.dtype)
+            whole[name][..., piece.kept_rows, piece.kept_columns] = answer[(..., *piece.kept)]
+    return whole
+
+
+def _predict_function(model, treatment, threshold, settings):
     """f(images [n, H, W, 3]) -> {decision: uint8 [n, H, W], "bins": uint16 [n, scores, H, W]}."""
 
     def replica(images):
-        z = full_size.logits(model, images, input_size)
+        z = averaging.logits(model, treatment, images, tuple(settings.input_size), settings.average)
         maps = {"native": treatment.native(z), "forced": treatment.forced(z)}
         if threshold is not None:
             maps["calibrated"] = treatment.decide(z, tf.constant(threshold, tf.float32))

@@ -78,9 +78,12 @@ class Report:
             report["calibrated"] = point | self._block("calibrated", scores)
         return report
 
-    def save(self, folder):
-        """Writes eval_<split>.json and eval_<split>.npz; each is either the old one or the new one, whole."""
-        path = os.path.join(folder, f"eval_{self.split}")
+    def save(self, folder, suffix=""):
+        """Writes eval_<split>.json and eval_<split>.npz; each is either the old one or the new one, whole.
+
+        `suffix` follows the split in the names, for evaluations in another way than the run's own.
+        """
+        path = os.path.join(folder, f"eval_{self.split}{suffix}")
         content = self.to_json()
         os.makedirs(folder, exist_ok=True)
         temporary = f"{path}.npz.tmp"

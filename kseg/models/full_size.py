@@ -12,17 +12,21 @@ def logits(model, images, input_size=(0, 0)):
     Resized bilinearly, averaging over source pixels where a side shrinks to less than half (as training crops are);
     (0, 0) = no resizing.
     """
-    run = (lambda x: model(x, training=False)) if isinstance(model, keras.layers.Layer) else model
     if tuple(input_size) == (0, 0):
-        return tf.cast(run(images), tf.float32)
+        return tf.cast(_run(model, images), tf.float32)
+    return resized_logits(model, images, tf.constant(input_size))
+
+
+def resized_logits(model, images, size):
+    """As `logits` with an `input_size`, which may be an int32 tensor here."""
     full, images = tf.shape(images)[1:3], tf.cast(images, tf.float32)
-    small = tf.reduce_any(2 * tf.constant(input_size) < full)
+    small = tf.reduce_any(2 * size < full)
     images = tf.cond(
         small,
-        lambda: tf.image.resize(images, input_size, antialias=True),
-        lambda: tf.image.resize(images, input_size),
+        lambda: tf.image.resize(images, size, antialias=True),
+        lambda: tf.image.resize(images, size),
     )
-    return tf.image.resize(tf.cast(run(images), tf.float32), full)
+    return tf.image.resize(tf.cast(_run(model, images), tf.float32), full)
 
 
 def portable_logits(network, images, input_size=(0, 0)):
@@ -38,6 +42,10 @@ def portable_logits(network, images, input_size=(0, 0)):
     z = network(x, training=False)
     with tf.name_scope(EXACT):
         return tf.image.resize(z, shape[1:3])
+
+
+def _run(model, images):
+    return model(images, training=False) if isinstance(model, keras.layers.Layer) else model(images)
 
 
 def _interpolation(before, after, antialias):

@@ -39,6 +39,7 @@ _CARRIED_OUT = (
 # Keys that came after runs had been published, and what they do where they are not set: at that value a run is the run
 # that it was without them, and keeps its name.
 _ADDED = {"model.decoder_widths": [], "model.freeze_encoder_norm": False, "optimizer.encoder_rate": 1.0}
+_ADDED |= {"eval.tile_size": [0, 0], "eval.tile_overlap": 256, "eval.average": ""}
 _KEYS = ("name", "title", "base", "arms", "grid", "contrasts", "test_split", "sequence_pattern", "block_frames")
 _KEYS += ("draws", "margin", "headline", "folds", "by_width", "choices", "publish_pictures")
 _ENTRIES = {

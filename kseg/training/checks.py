@@ -11,6 +11,8 @@ import tensorflow as tf
 from absl import logging
 
 from kseg.data import augment, tfa_ops
+from kseg.evaluation import evaluate
+from kseg.models import averaging
 
 CLASS_WEIGHTS = ("none", "inverse_sqrt", "median_frequency")
 
@@ -83,6 +85,8 @@ def _check_numbers(config):
         raise ValueError(
             f"config.eval.input_size={size}: expected a height and a width in px, or (0, 0) for each image's own."
         )
+    evaluate.tile_size(config)
+    averaging.views(config.eval.average)
 
 
 def _check_batch(config, replicas):
