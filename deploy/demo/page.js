@@ -11,8 +11,13 @@ const state = { about: null, image: null, classes: null, scores: null, only: nul
 
 // The server. ---------------------------------------------------------------------------------------------------------
 
+function serverAddress() {
+  const typed = $("server").value.trim() || location.origin;
+  return (/^https?:\/\//.test(typed) ? typed : `http://${typed}`).replace(/\/+$/, "");
+}
+
 function modelUrl() {
-  const server = ($("server").value || location.origin).replace(/\/+$/, "");
+  const server = serverAddress();
   return `${server}/v1/models/${encodeURIComponent($("model-name").value)}:predict`;
 }
 
@@ -23,7 +28,7 @@ async function predict(signature, input, value) {
     const body = JSON.stringify({ signature_name: signature, instances: [{ [input]: { b64: value } }] });
     response = await fetch(modelUrl(), { method: "POST", headers: { "Content-Type": "text/plain" }, body });
   } catch {
-    throw new Error(`no answer from ${new URL(modelUrl()).origin}; is the address right, and CORS enabled there?`);
+    throw new Error(`no answer from ${serverAddress()}; is the address right, and CORS enabled there?`);
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(sentence(answer.error || `HTTP status ${response.status}`));
@@ -41,10 +46,12 @@ async function connect() {
   try {
     state.about = JSON.parse(await predict("about", "query", ""));
   } catch (error) {
-    say("model", error.message, true);
+    say("model", "not connected", true);
+    say("status", `The model server is not there: ${error.message}`, true);
     $("connection").open = true;
     return false;
   }
+  say("status", "");
   const about = state.about;
   const threshold = about.score_map.threshold;
   say("model", `${about.num_classes} classes of ${about.table.name}, treatment ${about.treatment}, ` +
@@ -60,8 +67,7 @@ async function open(file) {
   say("status", "");
   let bitmap, sent;
   try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
-    sent = await requestBytes(file, bitmap);
+    [bitmap, sent] = await upright(file);
   } catch {
     say("status", `${file.name || "this"} is not an image that the browser can read`, true);
     return;
@@ -75,8 +81,12 @@ async function open(file) {
     const answer = await predict("detail", "image_bytes", await base64(sent));
     const [classes, scores] = await Promise.all([channel(answer.class_png_bytes.b64), channel(answer.void_score_png_bytes.b64)]);
     if (request !== state.request) return; // another image was chosen meanwhile
-    if (classes.length !== bitmap.width * bitmap.height) throw new Error("the answer has another size than the image");
-    Object.assign(state, { classes, scores, only: null });
+    for (const map of [classes, scores]) {
+      if (map.width !== bitmap.width || map.height !== bitmap.height) {
+        throw new Error(`the answer is ${map.width} × ${map.height} px, the image ${bitmap.width} × ${bitmap.height} px`);
+      }
+    }
+    Object.assign(state, { classes: classes.values, scores: scores.values, only: null, name: file.name || "image" });
     const seconds = ((performance.now() - began) / 1000).toFixed(2);
     say("status", `${bitmap.width} × ${bitmap.height} px, ${kilobytes(sent.size)} sent, answered in ${seconds} s`);
     $("controls").hidden = false;
@@ -89,34 +99,68 @@ async function open(file) {
   }
 }
 
-// The file itself where the server sees what the browser shows; otherwise (EXIF orientation, other formats) a PNG of it.
-async function requestBytes(file, bitmap) {
-  const head = new Uint8Array(await file.slice(0, 65536 * 4).arrayBuffer());
-  const isPng = head[0] === 0x89 && head[1] === 0x50;
-  const isJpeg = head[0] === 0xff && head[1] === 0xd8;
-  if (isPng || (isJpeg && exifOrientation(head) <= 1)) return file;
-  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-  canvas.getContext("2d").drawImage(bitmap, 0, 0);
-  return canvas.convertToBlob({ type: "image/png" });
+// [bitmap as a person sees it, what to send]: the file itself where the server's decoder, which knows no EXIF, sees the
+// same; otherwise (EXIF orientation, other formats) a PNG of the bitmap.
+async function upright(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const isPng = bytes[0] === 0x89 && bytes[1] === 0x50;
+  const isJpeg = bytes[0] === 0xff && bytes[1] === 0xd8;
+  if (isPng) {
+    const { orientation, without } = pngOrientation(bytes);
+    const stored = await createImageBitmap(without);
+    return orientation <= 1 ? [stored, file] : redrawn(stored, orientation);
+  }
+  const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+  return isJpeg && jpegOrientation(bytes) <= 1 ? [bitmap, file] : redrawn(bitmap, 1);
 }
 
-function exifOrientation(bytes) {
+async function redrawn(bitmap, orientation) {
+  const { width: w, height: h } = bitmap, turned = orientation > 4;
+  const canvas = new OffscreenCanvas(turned ? h : w, turned ? w : h);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  // By EXIF's orientation 2 to 8: where the stored picture's axes go.
+  context.setTransform(...({
+    2: [-1, 0, 0, 1, w, 0], 3: [-1, 0, 0, -1, w, h], 4: [1, 0, 0, -1, 0, h], 5: [0, 1, 1, 0, 0, 0],
+    6: [0, 1, -1, 0, h, 0], 7: [0, -1, -1, 0, h, w], 8: [0, -1, 1, 0, 0, w],
+  }[orientation] || [1, 0, 0, 1, 0, 0]));
+  context.drawImage(bitmap, 0, 0);
+  const sent = await canvas.convertToBlob({ type: "image/png" });
+  return [await createImageBitmap(sent), sent];
+}
+
+// The orientation in a PNG's eXIf chunk, and the PNG without it, which no browser turns.
+function pngOrientation(bytes) {
+  const view = new DataView(bytes.buffer), kept = [bytes.subarray(0, 8)];
+  let orientation = 1, at = 8;
+  while (at + 12 <= bytes.length) {
+    const end = at + 12 + view.getUint32(at), name = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
+    if (name === "IDAT" || end > bytes.length) break;
+    if (name === "eXIf") orientation = tiffOrientation(view, at + 8);
+    else kept.push(bytes.subarray(at, end));
+    at = end;
+  }
+  return { orientation, without: new Blob([...kept, bytes.subarray(at)], { type: "image/png" }) };
+}
+
+function jpegOrientation(bytes) {
   const view = new DataView(bytes.buffer);
   let at = 2;
   while (at + 10 < view.byteLength && view.getUint8(at) === 0xff) {
     const marker = view.getUint8(at + 1);
-    if (marker === 0xe1 && view.getUint32(at + 4) === 0x45786966) { // "Exif"
-      const tiff = at + 10;
-      const little = view.getUint16(tiff) === 0x4949;
-      let entry = tiff + view.getUint32(tiff + 4, little);
-      if (entry + 2 > view.byteLength) return 1;
-      for (let n = view.getUint16(entry, little); n > 0 && entry + 14 < view.byteLength; n--, entry += 12) {
-        if (view.getUint16(entry + 2, little) === 0x0112) return view.getUint16(entry + 10, little);
-      }
-      return 1;
-    }
+    if (marker === 0xe1 && view.getUint32(at + 4) === 0x45786966) return tiffOrientation(view, at + 10); // "Exif"
     if (marker === 0xda) return 1;
     at += 2 + view.getUint16(at + 2);
+  }
+  return 1;
+}
+
+function tiffOrientation(view, tiff) {
+  if (tiff + 8 > view.byteLength) return 1;
+  const little = view.getUint16(tiff) === 0x4949;
+  let entry = tiff + view.getUint32(tiff + 4, little);
+  if (entry + 2 > view.byteLength) return 1;
+  for (let n = view.getUint16(entry, little); n > 0 && entry + 14 <= view.byteLength; n--, entry += 12) {
+    if (view.getUint16(entry + 2, little) === 0x0112) return view.getUint16(entry + 10, little);
   }
   return 1;
 }
@@ -137,7 +181,8 @@ async function channel(coded) {
   const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   const rgba = context.getImageData(0, 0, bitmap.width, bitmap.height).data;
-  return Uint8Array.from({ length: rgba.length / 4 }, (_, i) => rgba[4 * i]);
+  const values = Uint8Array.from({ length: rgba.length / 4 }, (_, i) => rgba[4 * i]);
+  return { values, width: bitmap.width, height: bitmap.height };
 }
 
 function show(bitmap) {
@@ -171,7 +216,7 @@ function render() {
   const share = Number($("opacity").value) / 100;
   const k = about.num_classes;
   const palette = about.classes.map((entry) => entry.color);
-  const heat = heatPalette();
+  const heat = heatPalette(state.least, state.most);
   const drawn = new ImageData(image.width, image.height);
   const from = image.data, to = drawn.data;
   const counts = new Array(k + 1).fill(0);
@@ -197,14 +242,16 @@ function render() {
   $("opacity-value").value = `${Math.round(100 * share)} %`;
   $("threshold-value").value = threshold > 255 ? "never" : threshold;
   $("threshold-note").textContent = thresholdNote(threshold);
-  $("abstained").textContent = `${(100 * counts[k] / classes.length).toFixed(1)} %`;
-  $("scale").hidden = view !== "score";
+  $("abstained").textContent = percent(counts[k], classes.length);
+  $("scale-mark").style.left = `${100 * Math.min(threshold, 256) / 256}%`;
   updateLegend(counts, classes.length);
 }
 
-function heatPalette() {
+// Colours of the 256 bytes, the scale stretched over the scores that this image has.
+function heatPalette(least, most) {
   return Array.from({ length: 256 }, (_, i) => {
-    const place = i / 255 * (HEAT.length - 1), low = Math.min(Math.floor(place), HEAT.length - 2), part = place - low;
+    const share = Math.min(Math.max((i - least) / Math.max(most - least, 1), 0), 1);
+    const place = share * (HEAT.length - 1), low = Math.min(Math.floor(place), HEAT.length - 2), part = place - low;
     return HEAT[low].map((value, c) => Math.round(value + part * (HEAT[low + 1][c] - value)));
   });
 }
@@ -249,14 +296,15 @@ function buildLegend() {
   }));
   const absent = names.filter((_, value) => !best[value]);
   $("absent").textContent = absent.length ? `Not here: ${absent.join(", ")}` : "";
-  const bar = $("scale-bar").getContext("2d"), colors = heatPalette();
+  [state.least, state.most] = state.scores.reduce(([low, high], v) => [v < low ? v : low, v > high ? v : high], [255, 0]);
+  const bar = $("scale-bar").getContext("2d"), colors = heatPalette(state.least, state.most);
   colors.forEach((color, x) => { bar.fillStyle = `rgb(${color.join(" ")})`; bar.fillRect(x, 0, 1, 1); });
 }
 
 function updateLegend(counts, total) {
   for (const item of $("legend").children) {
     const value = Number(item.dataset.value), button = item.firstChild;
-    button.lastChild.value = `${(100 * counts[value] / total).toFixed(1)} %`;
+    button.lastChild.value = percent(counts[value], total);
     button.setAttribute("aria-pressed", String(state.only === value));
   }
 }
@@ -287,15 +335,61 @@ function say(id, text, bad = false) {
   $(id).classList.toggle("bad", bad);
 }
 
+// One digit, and no "0.0 %" for what is there.
+function percent(part, total) {
+  return part > 0 && part / total < 0.0005 ? "< 0.1 %" : `${(100 * part / total).toFixed(1)} %`;
+}
+
 const words = (name) => name.replaceAll("_", " ");
 const round = (number) => Number(number.toPrecision(3)).toString();
 const kilobytes = (bytes) => bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1000))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+
+// The mask as `kseg predict` writes it: a grey PNG of published ids, at the threshold that is set.
+async function saveMask() {
+  const { classes, scores, about, image } = state, threshold = Number($("threshold").value), { width, height } = image;
+  const rows = new Uint8Array(height * (width + 1)); // each row behind its filter byte, 0
+  for (let i = 0; i < classes.length; i++) {
+    const value = scores[i] >= threshold ? about.num_classes : classes[i];
+    rows[i + Math.floor(i / width) + 1] = about.official_ids[value];
+  }
+  const packed = new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"));
+  const header = new Uint8Array([...bigEndian(width), ...bigEndian(height), 8, 0, 0, 0, 0]);
+  const body = new Uint8Array(await new Response(packed).arrayBuffer());
+  const png = [[0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10], chunk("IHDR", header), chunk("IDAT", body), chunk("IEND", [])];
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([new Uint8Array(png[0]), ...png.slice(1)], { type: "image/png" }));
+  link.download = `${state.name.replace(/\.[^.]*$/, "")}_mask.png`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+const bigEndian = (number) => [24, 16, 8, 0].map((shift) => (number >>> shift) & 255);
+
+function chunk(name, data) {
+  const coded = new Uint8Array(4 + data.length);
+  coded.set([...name].map((letter) => letter.charCodeAt(0)));
+  coded.set(data, 4);
+  let crc = -1;
+  for (const byte of coded) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return new Blob([new Uint8Array(bigEndian(data.length)), coded, new Uint8Array(bigEndian(~crc))]);
+}
+
+async function openSample() {
+  const answer = await fetch("sample.jpg").catch(() => null);
+  if (answer?.ok) open(new File([await answer.blob()], "sample.jpg"));
+  else say("status", "the sample cannot be read from a file: page; serve this folder, or choose an image", true);
+}
 
 function choose() { $("file").value = ""; $("file").click(); }
 
 $("file").addEventListener("change", () => { if ($("file").files[0]) open($("file").files[0]); });
 $("drop").addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(); } });
 $("another").addEventListener("click", choose);
+$("save").addEventListener("click", saveMask);
+$("sample").addEventListener("click", openSample);
 $("reset").addEventListener("click", resetThreshold);
 $("server-form").addEventListener("submit", async (event) => { event.preventDefault(); if (await connect()) $("connection").open = false; });
 for (const id of ["threshold", "opacity"]) $(id).addEventListener("input", draw);
