@@ -16,7 +16,7 @@ import pytest
 import serving_stand_in
 import small_models
 
-from kseg.serving import cpp_session
+from kseg.serving import client, cpp_session
 from tfrecords import labels
 
 pytestmark = pytest.mark.browser
@@ -154,10 +154,14 @@ def test_the_mask_is_drawn_over_the_image_and_the_legend_counts_it(page, picture
     entries = [item.text.split("\n") for item in page.find_elements("css selector", "#legend li")]
     names = [*labels.CITYSCAPES.class_names, "no class"]
     assert entries[0][0] == "no class"
-    assert dict(entries) == {names[v]: f"{100 * (mask == v).mean():.1f} %" for v in {*np.unique(best), K}}
+    assert dict(entries) == {names[v]: percent((mask == v).mean()) for v in {*np.unique(best), K}}
     absent = ", ".join(names[v] for v in range(K) if v not in best)
     assert text(page, "absent") == (f"Not here: {absent}" if absent else "")
     assert text(page, "abstained") == f"{100 * (mask == K).mean():.1f} %"
+
+
+def percent(share):
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 
 def test_the_slider_moves_the_threshold_of_abstaining(page, picture):
@@ -211,6 +215,63 @@ def test_a_dropped_jpeg_is_turned_upright_and_sent_whole(page, session, tmp_path
     assert np.mean(np.any(canvas(page) != colors(mask), -1)) < 0.05
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_png_is_turned_by_its_exif_as_predict_turns_it(page, session, tmp_path, orientation):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    contents = small_models.encode(small_models.picture(40, 56), exif=exif)
+    (tmp_path / "turned.png").write_bytes(contents)
+    choose(page, tmp_path / "turned.png")
+    asked = client.as_request_bytes(contents)
+    mask = small_models.decode(session.run("detail", image_bytes=[asked])["mask_png_bytes"][0])
+    set_slider(page, "opacity", 100)
+    np.testing.assert_array_equal(canvas(page), colors(mask))
+
+
+def test_an_answer_with_height_and_width_exchanged_is_refused(page, picture):
+    path, *_ = picture
+    page.execute_script(
+        "const before = channel; channel = async (coded) => { const m = await before(coded);"
+        "return { values: m.values, width: m.height, height: m.width }; }"
+    )
+    choose(page, path)
+    assert text(page, "status") == "the answer is 48 × 64 px, the image 64 × 48 px"
+
+
+def test_the_saved_mask_is_what_predict_writes(page, picture, tmp_path):
+    path, _, mask, *_ = picture
+    choose(page, path)
+    page.execute_script(
+        "window.saved = null; const make = URL.createObjectURL;"
+        "URL.createObjectURL = (blob) => { const r = new FileReader(); r.onload = () => window.saved = r.result;"
+        "r.readAsDataURL(blob); return make(blob); }"
+    )
+    page.find_element("id", "save").click()
+    wait(lambda: page.execute_script("return window.saved"))
+    contents = base64.b64decode(page.execute_script("return window.saved").partition(",")[2])
+    with PIL.Image.open(io.BytesIO(contents)) as image:
+        assert image.mode == "L"
+        saved = np.asarray(image)
+    np.testing.assert_array_equal(saved, labels.CITYSCAPES.official_ids()[mask])
+
+
+def test_the_sample_is_a_click_away_and_all_is_in_one_window(browser, site, rest):
+    for width, height in ((1280, 657), (390, 844)):
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        try:
+            browser.get(f"{site}/index.html?server={rest}")
+            wait(lambda: "treatment ignore" in text(browser, "model"))
+            browser.find_element("id", "sample").click()
+            wait(lambda: "answered in" in text(browser, "status"))
+            settle(browser)
+            assert "512 × 256 px" in text(browser, "status")
+            bottom = browser.execute_script("return document.getElementById('absent').getBoundingClientRect().top")
+            assert bottom <= height, (width, height)
+        finally:
+            browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_errors_are_told_and_the_next_image_works(page, picture, tmp_path):
     path, *_ = picture
     (tmp_path / "text.png").write_text("hello")
@@ -225,7 +286,9 @@ def test_errors_are_told_and_the_next_image_works(page, picture, tmp_path):
 
 def test_a_server_that_is_not_there_is_told(browser, site):
     browser.get(f"{site}/index.html?server=http://127.0.0.1:9")
-    wait(lambda: "no answer from http://127.0.0.1:9" in text(browser, "model"))
+    wait(lambda: "no answer from http://127.0.0.1:9" in text(browser, "status"))
+    browser.get(f"{site}/index.html?server=127.0.0.1:9")  # without http://
+    wait(lambda: "no answer from http://127.0.0.1:9" in text(browser, "status"))
     assert browser.execute_script("return document.getElementById('connection').open")
     browser.get_log("browser")  # the browser itself logs the refused connection
 
@@ -248,7 +311,7 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_is_logged(page, site, rest
     loaded = page.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert loaded and all(name.startswith((site, rest, "data:", "blob:")) for name in loaded), loaded
     assert [entry["message"] for entry in page.get_log("browser")] == []
-    source = "".join(path.read_text() for path in PAGE.iterdir())
+    source = "".join(path.read_text() for path in PAGE.iterdir() if path.suffix != ".jpg")
     assert "//cdn" not in source and "@import" not in source
 
 
