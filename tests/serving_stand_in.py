@@ -4,8 +4,9 @@ What is the same: the loader and session (TensorFlow's C++), the protobuf messag
 rules that TF-Serving's predict_util.cc and json_tensor.cc follow for names, shapes, base64, row and column answers and
 status codes; and ServerCore::ReloadConfig's order, at the start as at each reload: labels are resolved first, against
 the versions that are AVAILABLE by then, and only then are versions loaded and unloaded. What is not here: batching,
-retries of loads, the client's deadline as the session's time limit, evhttp's limits on headers and bodies, metrics, TLS, TFRT,
-GPUs. So a test that passes here was passed by TensorFlow's session and by the protocol, not by the server binary.
+retries of loads, the client's deadline as the session's time limit, evhttp's limits on headers and bodies, metrics,
+TLS, TFRT, GPUs. So a test that passes here was passed by TensorFlow's session and by the protocol, not by the server
+binary.
 
   python tests/serving_stand_in.py --model_config_file=F [--rest_api_port=8501 --port=8500]
 

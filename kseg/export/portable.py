@@ -99,7 +99,7 @@ def export_model(
             pictures = [_resized(picture, size) for picture in pictures]
         report(f"converting {network.count_params():,} parameters" + (", int8" if pictures else ""))
         with errors.writing(temporary):
-            os.makedirs(temporary)
+            os.makedirs(temporary, exist_ok=True)
         path = os.path.join(temporary, runtimes.FORMATS[format][0])
         with _explained(format):
             converters.write(format, path, network, answer, specification, pictures)
