@@ -163,6 +163,7 @@ def test_a_table_survives_json(table):
     [
         ((Label(1, "a", 0, None, (0, 0, 0)), Label(1, "b", 1, None, (0, 0, 0))), "ids must differ"),
         ((Label(256, "a", 0, None, (0, 0, 0)),), "0..255"),
+        ((Label(-1, "a", 0, None, (0, 0, 0)),), "0..255"),
         ((Label(0, "a", 1, None, (0, 0, 0)),), "without gaps"),
         ((Label(0, "a", 0, "scene", (0, 0, 0)),), "is a class and has void kind"),
         ((Label(0, "a", 0, None, (0, 0, 0)), Label(1, "b", None, None, (0, 0, 0))), "has kind None"),
@@ -178,7 +179,7 @@ def test_a_table_that_contradicts_itself_is_refused(rows, words):
 @st.composite
 def _tables(draw):
     count = draw(st.integers(1, 12))
-    ids = draw(st.lists(st.integers(0, 254), min_size=count, max_size=count, unique=True))
+    ids = draw(st.lists(st.integers(0, 255), min_size=count, max_size=count, unique=True))
     num_classes = draw(st.integers(1, count))
     color = st.tuples(*[st.integers(0, 255)] * 3)
     return LabelTable(

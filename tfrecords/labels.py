@@ -3,9 +3,13 @@
 Answers: which class an id is, which kind of void it is where it is no class, how it is coloured, and the 256-entry
 look-up that turns a map of ids into a training target. Does not read files and does not know models or configs.
 Pure Python and NumPy.
+
+Ids are what goes in, encodings are what comes out. Both are bytes, and 255 occurs in both: as an id it is whatever the
+table says (void, in most data sets), in an encoding it is the ignore label.
 """
 
 import dataclasses
+import operator
 
 import numpy as np
 
@@ -18,6 +22,8 @@ KINDS = ("scene", "dropped", "geometry", "unannotated")
 class Label:
     """One published id.
 
+    Integers may be NumPy's, and the colour any sequence.
+
     Attributes:
         id: pixel value in the published label maps, 0..255.
         name: its name.
@@ -27,6 +33,9 @@ class Label:
             neither class nor void, in no metric).
         color: (red, green, blue), 0..255.
         seen: False for void that training never shows.
+
+    Raises:
+        ValueError: an id, a class index or a colour that is not of integers.
     """
 
     id: int
@@ -36,6 +45,21 @@ class Label:
     color: tuple[int, int, int]
     seen: bool = True
 
+    def __post_init__(self):
+        # Plain types, so that equal tables compare equal and JSON can hold them.
+        try:
+            object.__setattr__(self, "id", operator.index(self.id))
+            if self.class_index is not None:
+                object.__setattr__(self, "class_index", operator.index(self.class_index))
+            object.__setattr__(self, "color", tuple(operator.index(value) for value in self.color))
+        except TypeError as error:
+            raise ValueError(
+                f"label {self.name!r}: id, class index and colour must be integers, got {self.id!r}, "
+                f"{self.class_index!r} and {self.color!r}"
+            ) from error
+        if len(self.color) != 3 or not all(0 <= value <= 255 for value in self.color):
+            raise ValueError(f"label {self.name!r}: a colour is three values in 0..255, got {self.color!r}")
+
 
 @dataclasses.dataclass(frozen=True)
 class LabelTable:
@@ -43,7 +67,8 @@ class LabelTable:
 
     Raises:
         ValueError: an id twice or out of 0..255; class indices with gaps; a label that is both class and void, or
-            neither; labels of one class that differ in name or colour.
+            neither; labels of one class that differ in name or colour; so many classes that K, the target of void,
+            would be 255, which is the ignore label.
     """
 
     name: str
@@ -116,16 +141,31 @@ class LabelTable:
                 lookup[label.id] = self.background_label
         return lookup
 
-    def official_ids(self, abstain: int = 0) -> np.ndarray:
+    @property
+    def abstain_id(self) -> int | None:
+        """The published id that says "no class" in a result picture; None where the table has no void id.
+
+        The lowest void id of kind "scene" or "unannotated" (Cityscapes' 0, CamVid's 11), else the lowest of any.
+        """
+        named = [label.id for label in self.void_labels if label.kind in ("dropped", "geometry")]
+        return min((label.id for label in self.void_labels if label.id not in named), default=min(named, default=None))
+
+    def official_ids(self, abstain: int | None = None) -> np.ndarray:
         """The look-up from predicted class to the id that an official result picture carries.
 
         Args:
-            abstain: the id written for index K, "no class" (0 is Cityscapes' "unlabeled").
+            abstain: the id written for index K, "no class"; None is `abstain_id`.
 
         Returns:
-            uint8 [K + 1]; a class of several ids gives its lowest.
+            uint8 [K + 1], [K] where there is no id for "no class"; a class of several ids gives its lowest.
+
+        Raises:
+            ValueError: `abstain` is the id of a class.
         """
-        return np.array([ids[0] for ids in self.class_ids] + [abstain], np.uint8)
+        abstain = self.abstain_id if abstain is None else abstain
+        if any(abstain in ids for ids in self.class_ids):
+            raise ValueError(f"id {abstain} of {self.name} is a class; it cannot say that a pixel is of none")
+        return np.array([ids[0] for ids in self.class_ids] + ([] if abstain is None else [abstain]), np.uint8)
 
     def select(self, seen_void_ids=(), unseen_void_ids=()) -> "LabelTable":
         """The table in which these ids are void and the remaining classes are numbered 0.. in their old order.
@@ -141,7 +181,7 @@ class LabelTable:
         known = {label.id: label for label in self.labels}
         for number in sorted(seen | unseen):
             if number not in known:
-                raise ValueError(f"id {number} is not in the label table {self.name}; it has {_ranges(known)}")
+                raise ValueError(f"id {number} is not in the label table {self.name}; it has {ranges(known)}")
             if known[number].kind == "unannotated":
                 raise ValueError(f"id {number} of {self.name} is unannotated: it cannot be made void")
         if seen & unseen:
@@ -245,6 +285,13 @@ def _check(table: LabelTable) -> None:
         raise ValueError(
             f"label table {table.name}: class indices must be 0, 1, 2, ... without gaps, got {sorted(by_class)}"
         )
+    # Targets are bytes, 255 is the ignore label: 255 classes fit, and then no index is left for void.
+    most = IGNORE_LABEL - bool(table.void_labels)
+    if len(by_class) > most:
+        raise ValueError(
+            f"label table {table.name} has {len(by_class)} classes; expected at most {most}, since the target "
+            f"{IGNORE_LABEL} is the ignore label"
+        )
 
 
 def _integer(value) -> int:
@@ -260,7 +307,27 @@ def _color(value) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _ranges(ids) -> str:
+def difference(here: LabelTable, asked: LabelTable) -> str:
+    """Where two tables first differ: "the label table t, in which id 3 is ... where ... is asked"."""
+    if here.name != asked.name:
+        return f"the label table {here.name} where {asked.name} is asked"
+    ours, theirs = ({label.id: label for label in table.labels} for table in (here, asked))
+    number = min(n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n))
+    both = [_described(table.get(number)) for table in (ours, theirs)]
+    if both[0] == both[1]:
+        both = [f"{text}, coloured {table[number].color}" for text, table in zip(both, (ours, theirs))]
+    return f"the label table {here.name}, in which id {number} is {both[0]} where {both[1]} is asked"
+
+
+def _described(label: Label | None) -> str:
+    if label is None:
+        return "missing"
+    if label.class_index is not None:
+        return f"{label.name!r}, class {label.class_index}"
+    return f"{label.name!r}, {'' if label.seen else 'unseen '}void of kind {label.kind}"
+
+
+def ranges(ids) -> str:
     """ "0..3, 7" for {0, 1, 2, 3, 7}."""
     runs: list[list[int]] = []
     for number in sorted(ids):

@@ -115,13 +115,14 @@ def turned_box(window: Window, image_size, crop_size):
     return tf.cast(low, tf.int32), tf.cast(high - low, tf.int32)
 
 
-def crop_target(labels, window: Window, crop_size):
+def crop_target(labels, window: Window, crop_size, lookup=None):
     """The crop of a label map, by the nearest pixel; padding is 255.
 
     Args:
       labels: uint8 [h, w], the window's part of the map.
       window: what to cut; its angle is ignored, see `turn_target`.
       crop_size: (height, width), Python ints.
+      lookup: uint8 [256], from id to target value, where `labels` are ids; None where they are targets.
 
     Returns: uint8 [height, width].
     """
@@ -132,7 +133,8 @@ def crop_target(labels, window: Window, crop_size):
     columns = tf.cond(window.flip, lambda: tf.reverse(columns, [0]), lambda: columns)
     # Gathering columns as rows of the transpose is four times as fast as gathering single pixels.
     crop = tf.transpose(tf.gather(tf.transpose(tf.gather(labels, rows)), columns))
-    return _pad(crop, window, crop_size, PADDING)
+    # Before the padding, which is 255 as a target: as an id 255 may be void that is trained.
+    return _pad(_looked_up(crop, lookup), window, crop_size, PADDING)
 
 
 def crop_image(pixels, window: Window, crop_size, matrix=None, offset=0.0, antialias=False):
@@ -166,14 +168,15 @@ def crop_image(pixels, window: Window, crop_size, matrix=None, offset=0.0, antia
     return _pad(crop, window, crop_size, GREY)
 
 
-def turn_target(labels, window: Window, box, crop_size):
+def turn_target(labels, window: Window, box, crop_size, lookup=None):
     """As `crop_target`, for a window with an angle.
 
     Args:
       labels: uint8 [h, w], the map inside `box`.
-      window, crop_size: as elsewhere.
+      window, crop_size, lookup: as elsewhere.
       box: from `turned_box`.
     """
+    labels = _looked_up(labels, lookup)
     return _project(labels[..., tf.newaxis], window, box, crop_size, "NEAREST", PADDING)[..., 0]
 
 
@@ -232,6 +235,12 @@ def largest_class_share(target, num_classes: int):
     counts = tf.cast(counts[:num_classes], tf.float32)
     total = tf.reduce_sum(counts)
     return tf.where(total > 0, tf.reduce_max(counts) / tf.maximum(total, 1.0), 1.0)
+
+
+def _looked_up(labels, lookup):
+    if lookup is None:
+        return labels
+    return tf.gather_nd(tf.constant(lookup), tf.cast(labels, tf.int32)[..., tf.newaxis])
 
 
 def _affine(window: Window):

@@ -223,11 +223,9 @@ def _crop(example, seed, config, image_format, labels_key, lookup, num_classes):
         box = augment.turned_box(window, size, crop_size) if rotated else window[:2]
         shown = tf.slice(labels, *box)
         if rotated:
-            target = augment.turn_target(shown, window, box, crop_size)
+            target = augment.turn_target(shown, window, box, crop_size, lookup)
         else:
-            target = augment.crop_target(shown, window, crop_size)
-        if lookup is not None:
-            target = tf.gather_nd(tf.constant(lookup), tf.cast(target, tf.int32)[..., tf.newaxis])
+            target = augment.crop_target(shown, window, crop_size, lookup)
         return window, box, target
 
     window, box, target = draw(0)

@@ -53,8 +53,9 @@ def evaluate(
       split: its name.
       indices: positions in manifest.index(split); None = all.
       threshold: of the calibrated decision, abstain where the primary score is greater; None = no such decision.
-      official_dir: folder for the decisions as PNGs of published ids (abstain = 0) at full size, one `<image id>.png`
-        per image; native or calibrated as config.treatment.abstain says. Made if missing.
+      official_dir: folder for the decisions as PNGs of published ids at full size, one `<image id>.png` per image;
+        native or calibrated as config.treatment.abstain says. An abstention is `LabelTable.abstain_id` (Cityscapes' 0,
+        CamVid's 11). Made if missing.
       strategy: tf.distribute strategy under which the model was built; None = the current one.
       progress: whether to draw a progress bar.
 
@@ -62,7 +63,8 @@ def evaluate(
       Report; None for a split without labels, which only `official_dir` makes sense for.
 
     Raises:
-      ValueError: nothing to evaluate, a table that does not fit the treatment, NaN scores, a folder with other content.
+      ValueError: nothing to evaluate, a table that does not fit the treatment, NaN scores, a folder with other content,
+        official_dir where the decision may abstain and the table has no void id that could say so.
     """
     table = manifest.split(split).table.select(config.data.seen_void_ids, config.data.unseen_void_ids)
     if table.num_classes != treatment.num_classes:
@@ -78,8 +80,9 @@ def evaluate(
         raise ValueError(f"split {split!r} of {manifest.records_dir}: no images to evaluate on.")
     if not has_labels and not official_dir:
         raise ValueError(f"split {split!r} of {manifest.records_dir} has no labels; only predictions can be written.")
-    write = _official_writer(official_dir, image_ids, table) if official_dir else None
     shown = "calibrated" if threshold is not None and config.treatment.abstain == "calibrated" else "native"
+    abstains = shown == "calibrated" or treatment.native_score is not None
+    write = _official_writer(official_dir, image_ids, table, abstains) if official_dir else None
 
     spread = replicas.Replicas(strategy)
     decisions = ["native", "forced"] + (["calibrated"] if threshold is not None else [])
@@ -281,8 +284,18 @@ def _over_workers(spread, counted):
     return tuple(finished)
 
 
-def _official_writer(folder, image_ids, table):
+def _official_writer(folder, image_ids, table, abstains):
     """f(image id, decision [H, W]): writes `<image id>.png`; the scorer wants exactly one such file per image."""
+    if abstains and table.abstain_id is None:
+        raise ValueError(
+            f"the label table {table.name} has no void id, so an abstention cannot be written as a published id; leave "
+            "--official_dir out, or take a treatment and an operating point that never abstain."
+        )
+    nested = [image_id for image_id in image_ids if "/" in image_id or "\\" in image_id]
+    if nested:  # in records of earlier programs
+        raise ValueError(
+            f"image id {nested[0]!r} is no name for a file in {folder}; convert again, with ids without / and \\."
+        )
     os.makedirs(folder, exist_ok=True)
     ours = {f"{image_id}.png" for image_id in image_ids}
     others = sorted(set(os.listdir(folder)) - ours)

@@ -31,7 +31,7 @@ class Layout:
     Attributes:
       class_names: K names.
       void: the void labels, V of them; those without annotation are not void.
-      rows: uint8 [256], published id -> class index, K + position in `void`, or K + V = counted nowhere.
+      rows: uint16 [256], published id -> class index, K + position in `void`, or K + V = counted nowhere.
     """
 
     class_names: tuple[str, ...]
@@ -42,7 +42,7 @@ class Layout:
     def of(cls, table):
         """The layout of a label table."""
         void = tuple(label for label in table.void_labels if label.kind != "unannotated")
-        rows = np.full(256, table.num_classes + len(void), np.uint8)
+        rows = np.full(256, table.num_classes + len(void), np.uint16)  # K + V may be 256
         for label in table.labels:
             if label.class_index is not None:
                 rows[label.id] = label.class_index

@@ -185,7 +185,9 @@ def describe(table, treatment, threshold, calibration):
     k = treatment.num_classes
     if table.num_classes != k:
         raise ValueError(f"the label table {table.name} has {table.num_classes} classes, the model {k}.")
-    abstain_id = min((label.id for label in table.void_labels), default=255)
+    abstain_id = table.abstain_id
+    if abstain_id is None:  # an id that says nothing else
+        abstain_id = max(set(range(256)) - {label.id for label in table.labels}, default=255)
     ids = [int(number) for number in table.official_ids(abstain=abstain_id)]
     return {
         "kseg": kseg.__version__,

@@ -23,14 +23,19 @@ from tfrecords import example, files, images, labels, manifest, shards
 class Pair:
     """The files of one example.
 
+    Paths may be pathlib's.
+
     Attributes:
-        image_id: unique in its split.
+        image_id: unique in its split; without "/" and "\\", since files are named after it.
         image_path: PNG or JPEG.
         label_path: PNG of published ids; None for an image without labels.
         sequence: a key of `Derived.masks`, or "".
         reader: how the label file's bytes become ids: read(data, name) -> uint8 [H, W], and digest(), which identifies
             it; None for a PNG of ids.
         payload: what the reader reads, where `label_path` is one file for many images; None for the file itself.
+
+    Raises:
+        ValueError: an image id or a path of another type, an image id that names no file.
     """
 
     image_id: str
@@ -39,6 +44,23 @@ class Pair:
     sequence: str = ""
     reader: object | None = None
     payload: bytes | None = None
+
+    def __post_init__(self):
+        name = self.image_id
+        if not isinstance(name, str) or not name or name in (".", "..") or any(c in name for c in "/\\\0"):
+            raise ValueError(
+                f"image id {name!r} of {self.image_path}: expected a name without / and \\, since files are named "
+                "after it; join the names of folder and file with _"
+            )
+        try:
+            object.__setattr__(self, "image_path", os.fspath(self.image_path))
+            if self.label_path is not None:
+                object.__setattr__(self, "label_path", os.fspath(self.label_path))
+        except TypeError as error:
+            raise ValueError(
+                f"image {name}: expected paths of an image and a label file, got {self.image_path!r} and "
+                f"{self.label_path!r}"
+            ) from error
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -242,7 +264,7 @@ def _histogram(ids, job, pair) -> np.ndarray:
         if int(number) not in known:
             raise ValueError(
                 f"label {pair.label_path} has {histogram[number]} pixels of id {number}, which the label table "
-                f"{job.table.name} does not have (it has {min(known)}..{max(known)}); is it a map of published ids?"
+                f"{job.table.name} does not have (it has {labels.ranges(known)}); is it a map of published ids?"
             )
     return histogram
 

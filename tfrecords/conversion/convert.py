@@ -156,12 +156,9 @@ def _existing(folder, table, image_format, quality) -> manifest.Manifest | None:
         raise ValueError(f"{error}, with --overwrite") from error
     here, asked = (old.full_table, old.image_format, old.jpeg_quality), (table, image_format, quality)
     if here != asked:
-        what = ("the label table", "image_format", "jpeg_quality")
-        differing = [
-            f"{name} {getattr(a, 'name', a)} where {getattr(b, 'name', b)} is asked"
-            for name, a, b in zip(what, here, asked)
-            if a != b
-        ]
+        differing = [] if old.full_table == table else [labels.difference(old.full_table, table)]
+        what = ("image_format", "jpeg_quality")
+        differing += [f"{name} {a} where {b} is asked" for name, a, b in zip(what, here[1:], asked[1:]) if a != b]
         raise ValueError(f"{folder} was converted with {'; '.join(differing)}; --overwrite replaces it")
     return old
 
