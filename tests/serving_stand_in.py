@@ -5,8 +5,7 @@ rules that TF-Serving's predict_util.cc and json_tensor.cc follow for names, sha
 status codes; and ServerCore::ReloadConfig's order, at the start as at each reload: labels are resolved first, against
 the versions that are AVAILABLE by then, and only then are versions loaded and unloaded. What is not here: batching,
 retries of loads, the client's deadline as the session's time limit, evhttp's limits on headers and bodies, metrics,
-TLS, TFRT, GPUs. So a test that passes here was passed by TensorFlow's session and by the protocol, not by the server
-binary.
+TLS, TFRT, GPUs. So a test that passes here was passed by TensorFlow's session and by the protocol, not by the server.
 
   python tests/serving_stand_in.py --model_config_file=F [--rest_api_port=8501 --port=8500]
 
@@ -107,7 +106,8 @@ class Models:
 
     def asked(self, spec):
         """The versions that a question for the model's state is about: one where a version or a label is named."""
-        return [self.version_of(spec)] if spec.WhichOneof("version_choice") else list(self.versions)
+        version = self.version_of(spec)
+        return [version] if spec.WhichOneof("version_choice") else list(self.versions)
 
     def configure(self, model, labels_for_unavailable=False):
         """Takes a ModelConfig as ServerCore::ReloadConfig does; a refused one changes nothing."""

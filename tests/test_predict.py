@@ -12,7 +12,7 @@ import small_models
 
 from kseg.serving import client as serving
 from kseg.serving import local as serving_local
-from kseg.serving import predict
+from kseg.serving import model, predict
 from tfrecords import labels
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -108,7 +108,7 @@ def test_one_bad_image_is_reported_and_the_others_are_done(local, images, tmp_pa
 def test_a_server_that_goes_away_is_waited_for_once(local, images, tmp_path):
     asked = []
 
-    class Leaving:
+    class Leaving(model.ServedModel):
         about = local.about
 
         def masks(self, contents):
@@ -131,7 +131,7 @@ def test_work_is_bounded_and_in_parallel(local, images, tmp_path):
     most, now, lock = [0], [0], threading.Lock()
     together = threading.Event()
 
-    class Watched:
+    class Watched(model.ServedModel):
         about = local.about
 
         def masks(self, contents):
@@ -158,7 +158,7 @@ def test_wrong_paths_are_refused_before_any_work(local, images, tmp_path):
     for paths, words in [
         ([], "no images"),
         ([images / "missing.png"], "missing.png does not exist"),
-        ([tmp_path / "empty"], "no PNG or JPEG"),
+        ([tmp_path / "empty"], "no picture below it"),
         ([images / "a.png", images / "a.png"], "both be written to a_mask.png"),
     ]:
         with pytest.raises(ValueError, match=words):

@@ -193,6 +193,19 @@ def test_a_server_that_starts_late_is_waited_for(models, scheme):
 
 
 @pytest.mark.parametrize("transport", range(2), ids=TRANSPORTS)
+def test_a_client_is_held_to_the_version_that_answers(folder, transport):
+    models = serving_stand_in.Models(folder.parent, warm_up=False)
+    with serving_stand_in.serve(models) as addresses, serving.Client(addresses[transport]) as client:
+        assert client.version == 0 and client.pinned().version == 1
+        pinned = client.pinned()
+        models.versions[2] = models.versions.pop(1)
+        with pytest.raises(serving.ServingError, match="NOT_FOUND"):
+            pinned.about()
+        assert client.pinned().version == 2 and client.about()
+    models.close()
+
+
+@pytest.mark.parametrize("transport", range(2), ids=TRANSPORTS)
 def test_a_slow_server_ends_the_call_at_its_deadline(models, transport):
     with serving_stand_in.serve(models, delay_seconds=1.5) as slow:
         with (
@@ -421,7 +434,7 @@ def test_the_tool_predicts_where_tensorflow_cannot_be_imported(addresses, tmp_pa
     ]
     done = subprocess.run([sys.executable, "-c", run, *flags], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    written = {path.name for path in (tmp_path / "out").iterdir()}
+    written = {path.name for path in (tmp_path / "out").iterdir()} - {"predictions.json"}
     assert written == {f"image{i}_{kind}.png" for i in range(3) for kind in ("mask", "overlay", "void_score")}
     direct = session.run("detail", image_bytes=FILES[:1])
     assert (tmp_path / "out" / "image0_void_score.png").read_bytes() == direct["void_score_png_bytes"][0]
@@ -447,7 +460,7 @@ def test_the_client_runs_in_an_environment_of_its_requirements_alone(addresses, 
         tool = [python, ROOT / "tools" / "predict.py", f"--server={address}", f"--output_dir={out}", "image.png"]
         done = subprocess.run(tool, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert {path.name for path in out.iterdir()} == {"image_mask.png", "image_overlay.png"}
+        assert {path.name for path in out.iterdir()} == {"image_mask.png", "image_overlay.png", "predictions.json"}
 
 
 def free_port():

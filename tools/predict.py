@@ -3,8 +3,10 @@
   python tools/predict.py --model=E --output_dir=O IMAGE...
   python tools/predict.py --server=grpc://HOST:8500|http://HOST:8501 --output_dir=O IMAGE...
 
-IMAGE is a file or a folder of PNGs and JPEGs. For each: O/NAME_mask.png (0 or the void id where the model abstains),
-O/NAME_overlay.png and, with --void_score, O/NAME_void_score.png. With --server TensorFlow is not needed.
+IMAGE is a file or a folder of pictures. For each: O/NAME_mask.png (0 or the void id where the model abstains),
+O/NAME_overlay.png and, with --void_score, O/NAME_void_score.png. O/predictions.json lists them, with the version that
+answered and the share abstained. Nothing that an earlier run did not write is written over. With --server TensorFlow is
+not needed.
 """
 
 import sys
@@ -19,6 +21,9 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where to write.", require
 _VOID_SCORE = flags.DEFINE_bool("void_score", False, "Also write the void score, uint8, 128 = the threshold.")
 _MODEL_NAME = flags.DEFINE_string("model_name", "kseg", "The model's name on the server.")
 _MODEL_LABEL = flags.DEFINE_string("model_label", "", "Version label on the server, such as stable or canary.")
+_MODEL_VERSION = flags.DEFINE_integer("model_version", 0, "Version on the server; 0 = the highest.", lower_bound=0)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Write over what an earlier run wrote to --output_dir.")
+_SKIP_EXISTING = flags.DEFINE_bool("skip_existing", False, "Leave out the images that an earlier run did.")
 _DEADLINE = flags.DEFINE_float("deadline_seconds", 60.0, "For one image, retries included.", lower_bound=0.001)
 _PARALLEL = flags.DEFINE_integer("parallel", 4, "Images at work at the same time.", lower_bound=1)
 
@@ -28,6 +33,9 @@ def main(argv):
         kseg.load_tensorflow_quietly()  # a server is asked without TensorFlow
     from kseg.serving import client, local, predict
 
+    def report(line):
+        print(line, file=sys.stderr)
+
     try:
         if bool(_MODEL.value) == bool(_SERVER.value):
             raise ValueError("give either --model or --server.")
@@ -35,16 +43,30 @@ def main(argv):
             model = client.Client(
                 _SERVER.value,
                 model=_MODEL_NAME.value,
+                version=_MODEL_VERSION.value,
                 label=_MODEL_LABEL.value,
                 deadline_seconds=_DEADLINE.value,
-                report=lambda line: print(line, file=sys.stderr),
+                report=report,
             )
         else:
             model = local.Local(_MODEL.value)
         with model:
             failures = predict.predict_files(
-                model, argv[1:], _OUTPUT_DIR.value, void_score=_VOID_SCORE.value, parallel=_PARALLEL.value
+                model,
+                argv[1:],
+                _OUTPUT_DIR.value,
+                void_score=_VOID_SCORE.value,
+                parallel=_PARALLEL.value,
+                overwrite=_OVERWRITE.value,
+                skip_existing=_SKIP_EXISTING.value,
+                report=report,
             )
+    except predict.Interrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        print("stopped: no image was begun.", file=sys.stderr)
+        sys.exit(130)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     if failures:

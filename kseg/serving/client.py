@@ -5,23 +5,32 @@ the answers mean (classes, ids, colours, threshold) the model itself says: `abou
 """
 
 import base64
-import dataclasses
+import copy
 import io
-import json
 import os
-import re
 import time
 import urllib.parse
 
+import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
 from kseg.serving import messages
+from kseg.serving.model import ABOUT, DETAIL, SERVING_DEFAULT, TENSOR, Detail, ServedModel, ServingError, sentence
 
-SERVING_DEFAULT = "serving_default"
-DETAIL = "detail"
-TENSOR = "tensor"
-ABOUT = "about"
+__all__ = [
+    "ABOUT",
+    "DETAIL",
+    "SERVING_DEFAULT",
+    "TENSOR",
+    "Client",
+    "Detail",
+    "ServingError",
+    "as_request_bytes",
+    "is_image_name",
+    "read_image",
+    "sentence",
+]
 
 DEADLINE_SECONDS = 60.0
 _MAX_MESSAGE_BYTES = 2**31 - 1  # gRPC's own default, 4 MiB, is less than two uint8 masks of 1024x2048
@@ -37,25 +46,7 @@ _HTTP_CODES = {
 }
 
 
-class ServingError(OSError):
-    """The server, or the way to it, refused a request. `code` is gRPC's name of the status."""
-
-    def __init__(self, address, code, message):
-        super().__init__(f"{address}: {code}: {sentence(message)}")
-        self.code = code
-        self.message = message
-
-
-@dataclasses.dataclass(frozen=True)
-class Detail:
-    """PNG bytes, uint8, one channel: class index or K = abstain; best class; void score, 128 = the threshold."""
-
-    mask_png: bytes
-    class_png: bytes
-    void_score_png: bytes
-
-
-class Client:
+class Client(ServedModel):
     """A model on a server.
 
     Args:
@@ -85,36 +76,34 @@ class Client:
         if version and label:
             raise ValueError("give a version or a label, not both.")
         self.address = address
+        self.version = version
         self._spec = {"model": model, "version": version, "label": label}
         self._deadline_seconds = deadline_seconds
         self._report = report
         self._transport = _TRANSPORTS[parts.scheme](parts)
 
-    def masks(self, images):
-        """PNG bytes of the mask of each encoded image, class index or K = abstain.
-
-        Args:
-          images: list of bytes, each a PNG or JPEG, of any mix of sizes.
-        """
-        return self.predict(SERVING_DEFAULT, {"image_bytes": list(images)})["mask_png_bytes"]
-
-    def detail(self, images):
-        """A Detail for each encoded image."""
-        answer = self.predict(DETAIL, {"image_bytes": list(images)})
-        names = ("mask_png_bytes", "class_png_bytes", "void_score_png_bytes")
-        return [Detail(*parts) for parts in zip(*(answer[name] for name in names))]
-
-    def about(self):
-        """What the model says about itself: classes, ids, colours, threshold, limits (see deploy/README.md)."""
-        return json.loads(self.predict(ABOUT, {"query": [b""]})["about_json"][0])
-
     def predict(self, signature, inputs):
-        """Any signature: {input: list of bytes or uint8 array} -> {output: list of bytes or array}.
+        """Any signature: {input: list of bytes, or integers 0..255} -> {output: list of bytes or array}.
 
         Raises:
           ServingError: with the server's status.
+          ValueError: on numbers that are no uint8, which would be cut on the way.
         """
+        inputs = {name: messages.checked(value) for name, value in inputs.items()}
         return self._with_retries(lambda seconds: self._transport.predict(signature, inputs, self._spec, seconds))
+
+    def pinned(self):
+        """This client, held to the version that answers now, also where a newer one is loaded meanwhile.
+
+        Raises:
+          ServingError: where the server does not say which version that is.
+        """
+        if self._spec["version"]:
+            return self
+        clone = copy.copy(self)
+        clone.version = self._with_retries(lambda seconds: self._transport.version(self._spec, seconds))
+        clone._spec = {"model": self._spec["model"], "version": clone.version, "label": ""}
+        return clone
 
     def ready(self):
         """Whether the server has the model loaded; False also where there is no server."""
@@ -125,12 +114,6 @@ class Client:
 
     def close(self):
         self._transport.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
 
     def _with_retries(self, call, retry=True):
         """Repeats a call while the server is UNAVAILABLE and the deadline has not passed."""
@@ -166,25 +149,23 @@ def as_request_bytes(contents, name="image"):
     """As `read_image`, from the bytes of a file; `name` is for the error message."""
     try:
         with PIL.Image.open(io.BytesIO(contents)) as image:
+            _check_depth(image, name)
             # Asking a PNG without an EXIF chunk for its EXIF would decode it whole.
             has_exif = image.format != "PNG" or "exif" in image.info
             upright = not has_exif or image.getexif().get(0x0112, 1) in (0, 1)  # orientation: 1 is upright, 0 undefined
             if image.format in ("PNG", "JPEG") and upright:
                 return contents
+            turned = PIL.ImageOps.exif_transpose(image)
             buffer = io.BytesIO()
-            PIL.ImageOps.exif_transpose(image).convert("RGB").save(buffer, "PNG", compress_level=1)
+            PIL.Image.fromarray(rgb(turned)).save(buffer, "PNG", compress_level=1)
             return buffer.getvalue()
+    except _Refused as error:
+        raise ValueError(str(error)) from None
     except PIL.UnidentifiedImageError:  # its text is the address of the bytes
         raise ValueError(f"{name} is not a readable image (its format is not known).") from None
     except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file, such as struct.error
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{name} is not a readable image ({reason}).") from None
-
-
-def sentence(message):
-    """The line a person needs from TensorFlow's text: kseg's own sentence where there is one, else the first line."""
-    ours = re.search(r"kseg: ([^\n]*?)\](?:\n|\s*$|\s*\[)", message + "\n")
-    return ours[1] if ours else (message.strip() or "no message").splitlines()[0]
 
 
 class _StatusError(Exception):
@@ -214,7 +195,14 @@ class _Grpc:
 
     def predict(self, signature, inputs, spec, seconds):
         response = self._call(self._predict, messages.predict_request(signature, inputs, **spec), seconds)
-        return {name: messages.from_tensor(tensor) for name, tensor in response.outputs.items()}
+        try:
+            return {name: messages.from_tensor(tensor) for name, tensor in response.outputs.items()}
+        except ValueError as error:
+            raise _StatusError("UNKNOWN", str(error)) from None
+
+    def version(self, spec, seconds):
+        request = messages.predict_request(ABOUT, {"query": [b""]}, **spec)
+        return self._call(self._predict, request, seconds).model_spec.version.value or _no_version()
 
     def ready(self, spec, seconds):
         request = messages.GetModelStatusRequest(model_spec=messages.predict_request("", {}, **spec).model_spec)
@@ -248,15 +236,26 @@ class _Rest:
         (name, value), *others = inputs.items()
         if others:
             raise ValueError("kseg's signatures have one input each.")
-        strings = isinstance(value, (list, tuple))
+        strings = isinstance(value, list)
         rows = [{"b64": base64.b64encode(item).decode()} for item in value] if strings else value.tolist()
         body = {"signature_name": signature, "instances": [{name: row} for row in rows]}
         answer = self._request("POST", f"{self._url(spec)}:predict", "predictions", seconds, json=body)
-        return {name: [_from_json(row) for row in rows] for name, rows in _columns(answer, signature).items()}
+        try:
+            return {name: [_from_json(row) for row in rows] for name, rows in _columns(answer, signature).items()}
+        except (KeyError, TypeError, ValueError):
+            raise _StatusError("UNKNOWN", "its answer is not a kseg model's; is the model's name right?") from None
+
+    def version(self, spec, seconds):
+        answer = self._request("GET", self._url(spec), "model_version_status", seconds)
+        try:
+            available = [int(status["version"]) for status in answer if status["state"] == "AVAILABLE"]
+        except (KeyError, TypeError, ValueError):
+            available = []
+        return max(available, default=0) or _no_version()
 
     def ready(self, spec, seconds):
         answer = self._request("GET", self._url(spec), "model_version_status", seconds)
-        return any(status["state"] == "AVAILABLE" for status in answer)
+        return any(isinstance(status, dict) and status.get("state") == "AVAILABLE" for status in answer)
 
     def close(self):
         pass
@@ -287,6 +286,10 @@ class _Rest:
         return answer[key]
 
 
+def _no_version():
+    raise _StatusError("UNKNOWN", "it does not say which version answers; name one with version=N (--model_version).")
+
+
 _TRANSPORTS = {"grpc": _Grpc, "grpcs": _Grpc, "http": _Rest, "https": _Rest}
 _ONLY_OUTPUT = {SERVING_DEFAULT: "mask_png_bytes", ABOUT: "about_json"}  # REST drops the name of a single output
 
@@ -305,4 +308,34 @@ def _from_json(value):
 
 def is_image_name(name):
     """Whether a file in a folder counts as a picture, by its name."""
-    return os.path.splitext(name)[1].lower() in (".png", ".jpg", ".jpeg")
+    return os.path.splitext(name)[1].lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+
+
+def rgb(image):
+    """uint8 [H, W, 3] of a Pillow image: what TensorFlow's decoder makes of it, 16 bits cut to their upper byte."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        grey = (values >> 8 if values.max(initial=0) > 255 else values).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, -1)
+    return np.asarray(image.convert("RGB"))
+
+
+class _Refused(Exception):
+    pass
+
+
+def _check_depth(image, name):
+    """Refuses pictures whose brightness nothing in the file says."""
+    if image.mode == "F":
+        raise _Refused(f"{name} has floating point pixels, whose scale no file says; save it with 8 or 16 bits.")
+    if not image.mode.startswith("I"):
+        return
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise _Refused(f"{name} has pixels from {low} to {high}; save it with 8 bits (0..255) or 16 bits (0..65535).")
+    if image.mode != "I" and high < 4096:  # the decoder keeps the upper byte: at most 15 of 255 would be left
+        raise _Refused(
+            f"{name} has 16 bits but no pixel over {high}, as 10- and 12-bit cameras store them; it would be seen as "
+            "black. Multiply its pixels so that they fill 0..65535."
+        )

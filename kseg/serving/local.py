@@ -1,12 +1,11 @@
 """An export on this machine, asked like a server: TensorFlow's C++ session, in this process."""
 
-import json
 import os
 
-from kseg.serving import client, cpp_session
+from kseg.serving import cpp_session, messages, model
 
 
-class Local:
+class Local(model.ServedModel):
     """An exported model in this process, with the calls of serving.Client.
 
     Args:
@@ -18,39 +17,25 @@ class Local:
 
     def __init__(self, path):
         self.address = version_folder(path)
+        name = os.path.basename(os.path.abspath(self.address))
+        self.version = int(name) if name.isdecimal() else 0
         try:
             self._session = cpp_session.CppSession(self.address)
         except cpp_session.SessionError as error:
-            raise ValueError(f"{self.address} cannot be loaded: {client.sentence(error.message)}") from None
-
-    def masks(self, images):
-        return list(self.predict(client.SERVING_DEFAULT, {"image_bytes": list(images)})["mask_png_bytes"])
-
-    def detail(self, images):
-        answer = self.predict(client.DETAIL, {"image_bytes": list(images)})
-        names = ("mask_png_bytes", "class_png_bytes", "void_score_png_bytes")
-        return [client.Detail(*parts) for parts in zip(*(answer[name] for name in names))]
-
-    def about(self):
-        return json.loads(self.predict(client.ABOUT, {"query": [b""]})["about_json"][0])
+            raise ValueError(f"{self.address} cannot be loaded: {model.sentence(error.message)}") from None
 
     def predict(self, signature, inputs):
+        inputs = {name: messages.checked(value) for name, value in inputs.items()}
         try:
             return self._session.run(signature, **inputs)
         except cpp_session.SessionError as error:
-            raise ValueError(client.sentence(error.message)) from None
+            raise ValueError(model.sentence(error.message)) from None
 
     def ready(self):
         return True
 
     def close(self):
         self._session.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
 
 
 def version_folder(path):

@@ -125,14 +125,30 @@ def predict_request(signature, inputs, model="kseg", version=0, label=""):
     return request
 
 
+def checked(value):
+    """A list of bytes as it is; anything else as a uint8 array.
+
+    Raises:
+      ValueError: if it has numbers other than integers from 0 to 255.
+    """
+    if isinstance(value, (list, tuple)) and all(isinstance(item, bytes) for item in value):
+        return list(value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "ui":
+        raise ValueError(f"pixels are integers from 0 to 255, not {array.dtype}; round and clip them first.")
+    if array.size and (array.min() < 0 or array.max() > 255):
+        raise ValueError(f"pixels are integers from 0 to 255; here they go from {array.min()} to {array.max()}.")
+    return np.ascontiguousarray(array, np.uint8).reshape(array.shape)
+
+
 def to_tensor(value):
-    """TensorProto of a list of bytes or a uint8 array."""
+    """TensorProto of a list of bytes or of integers from 0 to 255; ValueError on other numbers."""
+    value = checked(value)
     tensor = TensorProto()
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         tensor.dtype, shape = _STRING, (len(value),)
         tensor.string_val.extend(value)
     else:
-        value = np.ascontiguousarray(value, np.uint8)
         tensor.dtype, shape = _UINT8, value.shape
         tensor.tensor_content = value.tobytes()
     for size in shape:

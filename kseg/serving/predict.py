@@ -1,7 +1,7 @@
 """Images -> masks in official ids and overlays with a legend, by an exported model here or on a server.
 
 Both ways give the same bytes: a local model runs in TensorFlow's C++ session under the same signatures that TF-Serving
-answers, and `Local` has the calls of serving.Client. TensorFlow is loaded by `Local` alone.
+answers. TensorFlow is loaded by `Local` alone. What may be written over, and what was done, is predictions.py's.
 """
 
 import concurrent.futures
@@ -15,57 +15,115 @@ import PIL.Image
 import tqdm
 
 from kseg import pictures
-from kseg.serving import client
+from kseg.serving import client, predictions
 from tfrecords import labels
 
 _LEGEND_PX = 400  # the narrowest legend that can be read
 
 
-def predict_files(model, paths, output_dir, void_score=False, parallel=4, progress=True):
+class Interrupted(Exception):
+    """Ctrl-C; `done` of `total` images are written."""
+
+    def __init__(self, done, total):
+        super().__init__(f"stopped: {done} of {total} images are done; --skip_existing goes on from there.")
+        self.done, self.total = done, total
+
+
+class _Answering:
+    """The version that is asked, and what it says about itself. Masks are read by the table of their own version."""
+
+    def __init__(self, model):
+        self.model = model.pinned()
+        about = self.model.about()
+        try:
+            self.table = labels.LabelTable.from_json(about["table"])
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise client.ServingError(model.address, "UNKNOWN", f"its label table cannot be read ({error})") from None
+        self.official_ids = np.array(about["official_ids"], np.uint8)
+        self.abstain = about["num_classes"]
+
+
+def predict_files(
+    model,
+    paths,
+    output_dir,
+    void_score=False,
+    parallel=4,
+    progress=True,
+    overwrite=False,
+    skip_existing=False,
+    report=lambda line: None,
+):
     """Writes NAME_mask.png (official ids) and NAME_overlay.png for each image, and returns what failed.
 
-    Once the server has been unavailable for a whole deadline, the images that are left are not tried.
+    `output_dir`/predictions.json lists what was written, with size, model version and share abstained. Only files that
+    it lists as written by an earlier call are ever written over, and they are not taken as images.
+
+    A server's version is fixed at the start. Where it is taken off line meanwhile, the version that follows is asked,
+    and its masks are written by its own table. Once the server has been unavailable for a whole deadline, the images
+    that are left are not tried.
 
     Args:
       model: Local or serving.Client.
-      paths: image files; folders stand for the PNGs and JPEGs anywhere below them.
+      paths: image files; folders stand for the pictures anywhere below them, through symbolic links too.
       output_dir: created; a folder's images keep their place below it.
       void_score: write NAME_void_score.png too, uint8, 128 = the threshold.
       parallel: images at work at the same time.
       progress: whether to draw a bar.
+      overwrite: write over what an earlier call wrote.
+      skip_existing: leave out images that an earlier call did.
+      report: called with lines about what is passed over.
 
     Returns:
       [(path, one line that says what is wrong)], empty if every image was done.
 
     Raises:
-      ValueError: before any work, if there are no images, a path does not exist, two would write the same file, or
-        `output_dir` cannot be made.
+      ValueError: before any work, if there are no images, a path does not exist, two would write the same file, a file
+        that is there would be written over, or `output_dir` cannot be made.
+      Interrupted: on Ctrl-C.
     """
-    jobs = _jobs(paths, output_dir)
-    about = model.about()
-    table = labels.LabelTable.from_json(about["table"])
-    to_official = np.array(about["official_ids"], np.uint8)
-    try:
-        os.makedirs(output_dir, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{output_dir} cannot be made a folder ({error.strerror}).") from None
-    gone = threading.Event()
+    kinds = ("mask", "overlay", "void_score") if void_score else ("mask", "overlay")
+    record = predictions.Record(output_dir)
+    jobs = _jobs(paths, record, report)
+    if skip_existing:
+        left = [job for job in jobs if not record.is_done(*job, kinds)]
+        if len(left) < len(jobs):
+            report(f"{len(jobs) - len(left)} images were done by an earlier run")
+        jobs = left
+    record.check([(source, stem) for source, stem in jobs], kinds, overwrite or skip_existing)
+    answering = _Answering(model)
+    record.begin(jobs, kinds, model.address)
+    state = {"answering": answering, "done": 0}
+    gone, stopped, lock = threading.Event(), threading.Event(), threading.Lock()
+
+    def renewed(used):
+        """What answers now that the version of `used` is off line."""
+        with lock:
+            if state["answering"] is used:
+                state["answering"] = _Answering(model)
+                old, new = used.model.version, state["answering"].model.version
+                report(f"version {old} is no longer served; from here on version {new} answers")
+            return state["answering"]
 
     def one(job):
         source, stem = job
-        if gone.is_set():
+        if gone.is_set() or stopped.is_set():
             return source, "not tried, since the server is gone"
         try:
             contents = client.read_image(source)
-            if void_score:
-                detail = model.detail([contents])[0]
-                mask_png = detail.mask_png
-                _write(f"{stem}_void_score.png", detail.void_score_png)
-            else:
-                mask_png = model.masks([contents])[0]
-            mask = decode_png(mask_png)
-            _write(f"{stem}_mask.png", encode_png(to_official[mask]))
-            _write(f"{stem}_overlay.png", encode_png(_overlay(contents, mask, table)))
+            used = state["answering"]
+            try:
+                files, facts = _answer(used, contents, void_score)
+            except client.ServingError as error:
+                if error.code != "NOT_FOUND" or used.model is model:
+                    raise
+                used = renewed(used)
+                files, facts = _answer(used, contents, void_score)
+            with lock:
+                if stopped.is_set():
+                    return source, "stopped"
+                record.write(source, stem, files, {**facts, "version": used.model.version})
+                state["done"] += 1
         except (ValueError, OSError) as error:
             if isinstance(error, client.ServingError) and error.code == "UNAVAILABLE":
                 gone.set()
@@ -73,12 +131,56 @@ def predict_files(model, paths, output_dir, void_score=False, parallel=4, progre
         return None
 
     failures = []
-    with concurrent.futures.ThreadPoolExecutor(max(parallel, 1)) as executor:
+    executor = concurrent.futures.ThreadPoolExecutor(max(parallel, 1))
+    try:
         results = executor.map(one, jobs)
         for failure in tqdm.tqdm(results, total=len(jobs), unit="image", disable=not progress):
             if failure:
                 failures.append(failure)
+    except KeyboardInterrupt:
+        with lock:  # whatever is being written is finished, nothing else begun
+            stopped.set()
+        raise Interrupted(state["done"], len(jobs)) from None
+    finally:
+        executor.shutdown(wait=not stopped.is_set(), cancel_futures=True)
+        record.save(failures)
     return failures
+
+
+def _answer(answering, contents, void_score):
+    """({kind: PNG bytes}, what predictions.json says) of one image."""
+    with PIL.Image.open(io.BytesIO(contents)) as image:
+        size = image.size[::-1]
+    if void_score:
+        detail = answering.model.detail([contents])[0]
+        mask_png = detail.mask_png
+    else:
+        mask_png = answering.model.masks([contents])[0]
+    mask = _checked_map(answering, mask_png, size, answering.abstain)
+    files = {
+        "mask": encode_png(answering.official_ids[mask]),
+        "overlay": encode_png(_overlay(contents, mask, answering.table)),
+    }
+    if void_score:
+        _checked_map(answering, detail.void_score_png, size, 255)
+        files["void_score"] = detail.void_score_png
+    return files, {
+        "height": size[0],
+        "width": size[1],
+        "abstained": round(float((mask == answering.abstain).mean()), 6),
+    }
+
+
+def _checked_map(answering, png, size, most):
+    try:
+        array = decode_png(png)
+    except Exception:  # whatever Pillow meets in what is no PNG
+        array = None
+    if array is None or array.dtype != np.uint8 or array.shape != size or array.max(initial=0) > most:
+        got = "no PNG" if array is None else f"{array.dtype} {list(array.shape)} up to {array.max(initial=0)}"
+        message = f"its answer is {got}; expected uint8 {list(size)} up to {most}. Is it an export of kseg?"
+        raise client.ServingError(answering.model.address, "UNKNOWN", message)
+    return array
 
 
 def decode_png(contents):
@@ -95,7 +197,7 @@ def encode_png(array):
 
 def _overlay(contents, mask, table):
     with PIL.Image.open(io.BytesIO(contents)) as image:
-        pixels = np.array(image.convert("RGB"))
+        pixels = client.rgb(image)
     drawn = pictures.overlay(pixels, mask, table)
     legend = pictures.legend(table, max(drawn.shape[1], _LEGEND_PX))
     picture = np.full((drawn.shape[0] + legend.shape[0], legend.shape[1], 3), 255, np.uint8)
@@ -104,21 +206,36 @@ def _overlay(contents, mask, table):
     return picture
 
 
-def _jobs(paths, output_dir):
-    """[(image, output path without the ending)]."""
-    jobs = []
+def _jobs(paths, record, report):
+    """[(image, output path without the ending, below the output folder)]."""
+    jobs, passed = [], {}
+
+    def passes(reason):
+        passed[reason] = passed.get(reason, 0) + 1
+
     for path in map(pathlib.Path, paths):
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.is_file() and client.is_image_name(p.name))
+            found = []
+            for file in _files_below(path):
+                if file.name.startswith("."):
+                    passes("hidden")
+                elif not client.is_image_name(file.name):
+                    passes("no pictures by their names")
+                elif record.wrote(file):
+                    passes("written by an earlier run")
+                else:
+                    found.append(file)
             if not found:
-                raise ValueError(f"{path} has no PNG or JPEG below it.")
-            jobs += [(str(p), p.relative_to(path).with_suffix("")) for p in found]
+                raise ValueError(f"{path} has no picture below it (PNG, JPEG, TIFF, BMP or WebP).")
+            jobs += [(str(p), str(p.relative_to(path).with_suffix(""))) for p in found]
         elif path.is_file():
-            jobs.append((str(path), pathlib.Path(path.stem)))
+            jobs.append((str(path), path.stem))
         else:
             raise ValueError(f"{path} does not exist.")
     if not jobs:
         raise ValueError("no images; name files or folders.")
+    if passed:
+        report("passed over: " + ", ".join(f"{number} {reason}" for reason, number in sorted(passed.items())))
     owners = {}
     for source, stem in jobs:
         if stem in owners:
@@ -126,18 +243,17 @@ def _jobs(paths, output_dir):
                 f"{owners[stem]} and {source} would both be written to {stem}_mask.png; predict them into two folders."
             )
         owners[stem] = source
-    return [(source, os.path.join(output_dir, stem)) for source, stem in jobs]
+    return jobs
 
 
-def _write(path, contents):
-    """Writes a file whole or not at all."""
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    temporary = f"{path}.writing"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(contents)
-        os.replace(temporary, path)
-    except OSError:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise
+def _files_below(folder):
+    """Every file, sorted; through symbolic links, though no folder twice."""
+    seen, found = set(), []
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders[:] = []
+            continue
+        seen.add(real)
+        found += [pathlib.Path(root, name) for name in names if os.path.isfile(os.path.join(root, name))]
+    return sorted(found)

@@ -5,6 +5,7 @@ picture's wherever the network sees less far than half the overlap. Joining need
 which is what a server answers. NumPy and Pillow; no TensorFlow.
 """
 
+import copy
 import dataclasses
 import io
 import math
@@ -118,6 +119,11 @@ class Tiled:
         names = ("mask_png_bytes", "class_png_bytes", "void_score_png_bytes")
         answers = (self._answer(image, names) for image in images)
         return [client.Detail(*(answer[name] for name in names)) for answer in answers]
+
+    def pinned(self):
+        clone = copy.copy(self)
+        clone._model, clone._about = self._model.pinned(), None
+        return clone
 
     def ready(self):
         return self._model.ready()
