@@ -9,7 +9,7 @@ RUN    := $(VENV)/bin/python
 .PHONY: demo test test-extras soak check format bench clean
 
 demo: $(VENV)/.installed
-	$(RUN) tools/demo.py --output_dir=build/demo
+	$(RUN) -m kseg demo --output_dir=build/demo
 
 # A process a core (four at most), each test file in one of them: a file's tests share what they train.
 test: $(VENV)/.installed

@@ -1,8 +1,10 @@
 """Semantic segmentation on TensorFlow and Keras 3 that knows what it does with pixels of no class.
 
-Importing this package loads neither TensorFlow nor Keras; its modules do.
+Importing this package loads neither TensorFlow nor Keras; its modules do. kseg.train, evaluate, export_model, predict,
+load and config.default() do from a notebook what the commands do; `python -m kseg` lists those.
 """
 
+import importlib
 import os
 import sys
 import tempfile
@@ -39,3 +41,19 @@ def load_tensorflow_quietly():
             if show:
                 notices.seek(0)
                 sys.stderr.write(notices.read().decode(errors="replace"))
+
+
+_LAZY = ("train", "evaluate", "export_model", "predict", "load")
+
+
+def __getattr__(name):
+    """kseg.train and its like, loaded when they are first asked for: most users of a loss need none of it."""
+    if name in _LAZY:
+        return getattr(importlib.import_module("kseg.api"), name)
+    if name == "config":
+        return importlib.import_module("kseg.config")
+    raise AttributeError(f"module 'kseg' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY, "config"})

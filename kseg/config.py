@@ -126,6 +126,10 @@ def default() -> ml_collections.ConfigDict:
     return config
 
 
+# So that this file is a configuration itself, the one that a command without --config takes.
+get_config = default
+
+
 def set_key(config, key, value):
     """Sets a dotted key, lists as tuples; keys that this version does not know are left out."""
     *parents, last = key.split(".")

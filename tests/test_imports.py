@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # From the top: a package (or module beside them) imports only from lines below its own.
 ORDER = [
+    "__main__ api",
     "commands",
     "study",
     "export",

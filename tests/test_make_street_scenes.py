@@ -12,14 +12,11 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from street_scenes import camera, canvas, light, make, options, scene, void
 
 from tfrecords import labels
 
 TOOLS = pathlib.Path(__file__).parent.parent / "tools"
-sys.path.insert(0, str(TOOLS))
-
-import make_street_scenes  # noqa: E402
-from street_scenes import camera, canvas, light, options, scene, void  # noqa: E402
 
 Options = options.Options
 TABLE = labels.CITYSCAPES
@@ -42,7 +39,7 @@ def command(*arguments):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small") / "scenes"
-    assert make_street_scenes.make_set(folder, Options(13, 3, 64, 128), progress=False)
+    assert make.make_set(folder, Options(13, 3, 64, 128), progress=False)
     return folder
 
 
@@ -95,7 +92,7 @@ def test_one_process_and_three_write_the_same_bytes(small, tmp_path):
 
 
 def test_a_larger_set_begins_with_the_smaller_one(small, tmp_path):
-    make_street_scenes.make_set(tmp_path / "s", Options(4, 1, 64, 128), progress=False)
+    make.make_set(tmp_path / "s", Options(4, 1, 64, 128), progress=False)
     larger = tree(small)
     pictures = {name: data for name, data in tree(tmp_path / "s").items() if name.endswith(".png")}
     assert len(pictures) == 10
@@ -274,19 +271,19 @@ def test_a_surface_is_brighter_towards_the_sun_and_hazier_with_distance():
 
 def test_the_same_command_again_checks_and_changes_nothing(small):
     before = {path: path.stat().st_mtime_ns for path in small.rglob("*")}
-    assert make_street_scenes.make_set(small, Options(13, 3, 64, 128), progress=False) is False
+    assert make.make_set(small, Options(13, 3, 64, 128), progress=False) is False
     assert before == {path: path.stat().st_mtime_ns for path in small.rglob("*")}
 
 
 def test_other_options_on_the_same_folder_are_refused_by_name(small):
     with pytest.raises(ValueError, match="seed is 0, not 7.*choose another --output_dir"):
-        make_street_scenes.make_set(small, Options(13, 3, 64, 128, seed=7), progress=False)
+        make.make_set(small, Options(13, 3, 64, 128, seed=7), progress=False)
 
 
 @pytest.mark.parametrize("damage", ["change", "lose", "add"])
 def test_a_damaged_set_is_refused(tmp_path, damage):
     wanted = Options(1, 0, 64, 128)
-    make_street_scenes.make_set(tmp_path / "s", wanted, progress=False)
+    make.make_set(tmp_path / "s", wanted, progress=False)
     path = next((tmp_path / "s" / "gtFine").rglob("*.png"))
     if damage == "change":
         path.write_bytes(path.read_bytes()[:-1])
@@ -295,13 +292,13 @@ def test_a_damaged_set_is_refused(tmp_path, damage):
     else:
         path.with_name("more.png").write_bytes(b"")
     with pytest.raises(ValueError, match="changed, added or lost"):
-        make_street_scenes.make_set(tmp_path / "s", wanted, progress=False)
+        make.make_set(tmp_path / "s", wanted, progress=False)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="is no set of street scenes"):
-        make_street_scenes.make_set(tmp_path, Options(1, 0, 64, 128), progress=False)
+        make.make_set(tmp_path, Options(1, 0, 64, 128), progress=False)
     assert tree(tmp_path) == {"mine.txt": b"mine"}
 
 
@@ -311,9 +308,9 @@ def test_a_failure_midway_leaves_nothing(tmp_path, monkeypatch):
             raise OSError("disk full")
         return scene.draw_scene(wanted, split, number)
 
-    monkeypatch.setattr(make_street_scenes, "draw_scene", fail)
+    monkeypatch.setattr(make, "draw_scene", fail)
     with pytest.raises(OSError, match="disk full"):
-        make_street_scenes.make_set(tmp_path / "s", Options(3, 0, 64, 128), progress=False)
+        make.make_set(tmp_path / "s", Options(3, 0, 64, 128), progress=False)
     assert os.listdir(tmp_path) == []
 
 
@@ -321,7 +318,7 @@ def test_what_a_killed_run_left_is_cleared(small, tmp_path):
     left = tmp_path / ".s.street_scenes_partial" / "leftImg8bit"
     left.mkdir(parents=True)
     (left / "half.png").write_bytes(b"half")
-    make_street_scenes.make_set(tmp_path / "s", Options(13, 3, 64, 128), progress=False)
+    make.make_set(tmp_path / "s", Options(13, 3, 64, 128), progress=False)
     assert os.listdir(tmp_path) == ["s"] and tree(tmp_path / "s") == tree(small)
 
 
@@ -338,7 +335,7 @@ def test_what_a_killed_run_left_is_cleared(small, tmp_path):
 )
 def test_bad_options_are_refused_in_one_line(tmp_path, wrong, said):
     with pytest.raises(ValueError) as caught:
-        make_street_scenes.make_set(tmp_path / "s", Options(**wrong), progress=False)
+        make.make_set(tmp_path / "s", Options(**wrong), progress=False)
     assert said in str(caught.value) and "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == []
 

@@ -853,15 +853,11 @@ def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path):
 
 # Many command lines for the price of one start.
 TOOL = """
-import importlib.util, json, os, sys
-from absl import app
-spec = importlib.util.spec_from_file_location("tool", "tools/study.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+import json, os, sys
+from kseg.commands import flags, study
 for arguments in json.loads(sys.argv[1]):
     if not os.fork():
-        sys.argv = ["study.py", *arguments]
-        app.run(tool.main, flags_parser=tool.parse)
+        flags.run(study, ["kseg study", *arguments])
     status = os.waitstatus_to_exitcode(os.wait()[1])
     print(f"exit status {status}", file=sys.stderr, flush=True)
 """

@@ -1,67 +1,7 @@
-"""Trains one model.
+"""`kseg train` for a checkout: kseg/commands/train.py."""
 
-  python tools/train.py --config=configs/street_scenes_unet.py --workdir=W [--config.KEY=VALUE ...]
-
-Started again with the same workdir it goes on from its last checkpoint. Exit status: 0 when config.train.total_steps
-was reached; 75 after SIGTERM, or when another worker is gone (start it again); 1 on an error.
-"""
-
-import sys
-
-from absl import app, flags, logging
-from ml_collections import config_flags
-
-import kseg
-import tfrecords
-from kseg.commands import flags as commands_flags
-from kseg.distribution import sigterm
-
-_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; its keys are in kseg/config.py.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made if missing, resumed if it holds one.")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print parameters and memory, draw the first batch, and stop.")
-
-
-def main(argv):
-    if len(argv) > 1:
-        sys.exit(f"error: {argv[1]!r} is not a flag; settings are given as --config.KEY=VALUE.")
-    for flag in ("config", "workdir"):
-        if not flags.FLAGS[flag].present:
-            sys.exit(f"error: --{flag} is missing; see tools/train.py --help.")
-    try:
-        settings = _CONFIG.value
-        if not settings.data.records_dir:
-            sys.exit("error: config.data.records_dir is not set; give --config.data.records_dir=FOLDER of records.")
-        tfrecords.info(settings.data.records_dir)  # before the seconds that TensorFlow takes to load
-    except (ValueError, OSError, RuntimeError) as error:
-        # A configuration that failed to load only says so, over several lines, when its value is asked for.
-        sys.exit(f"error: {' '.join(str(error).split())}")
-    logging.set_verbosity(logging.INFO)
-    kseg.load_tensorflow_quietly()
-    from kseg.distribution import strategy
-    from kseg.training import dry_run, train
-
-    try:
-        if _DRY_RUN.value:
-            dry_run.dry_run(settings, _WORKDIR.value)
-            return
-        outcome = train.train_and_evaluate(settings, _WORKDIR.value)
-    except (ValueError, OSError) as error:
-        again = isinstance(error, strategy.LostWorker)
-        sigterm.leave(f"error: {' '.join(str(error).split())}", sigterm.AGAIN if again else 1)
-    if outcome == train.PREEMPTED:
-        print("stopped by SIGTERM; the state is saved, start the same command again", file=sys.stderr)
-        sys.exit(sigterm.AGAIN)
-
-
-def parse(argv):
-    """Flags, with one line instead of a traceback for a key or a file that does not exist."""
-    try:
-        commands_flags.check_file(argv)
-        return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError, ImportError) as error:
-        sys.exit(f"error: {commands_flags.explain(argv, error)}")
-
+from kseg.commands import train
+from kseg.commands.flags import run
 
 if __name__ == "__main__":
-    sigterm.leave_on_sigterm()
-    app.run(main, flags_parser=parse)
+    run(train)

@@ -1,11 +1,105 @@
-"""What the commands have in common: errors in one line."""
+"""What the commands have in common: how one is run, its --help, where its configuration is, errors in one line."""
 
 import difflib
 import os
+import pathlib
+import sys
 
 import ml_collections
+from absl import app
+from absl import flags as absl_flags
 
 from kseg import config
+
+_HELP = {"--help", "-help", "--helpshort", "-h", "--helpfull", "-?"}
+# What a flag, or the program that a configuration is, raises where it cannot be used.
+_UNUSABLE = (
+    absl_flags.Error, AttributeError, LookupError, ValueError, TypeError, OSError, ImportError, SyntaxError,
+)  # fmt: skip
+# A configuration of its own: every default.
+DEFAULTS = config.__file__
+
+
+def run(command, argv=None):
+    """Runs a command: parses its flags, calls its main, and ends the process.
+
+    Args:
+      command: a module with flags, `main(argv)` and a docstring that --help shows. With `CONFIG_DEFAULT`, a path, it
+        takes --config and has that one where none is given. `start()`, where it has one, is called first of all.
+      argv: list of str, the program's name first; None for sys.argv.
+    """
+    sys.argv = list(sys.argv if argv is None else argv)
+    getattr(command, "start", lambda: None)()
+    if hasattr(command, "CONFIG_DEFAULT"):
+        # config_flags reads sys.argv itself.
+        try:
+            sys.argv = with_config(sys.argv, command.CONFIG_DEFAULT)
+        except OSError as error:
+            sys.exit(f"error: {error}")
+    app.run(command.main, sys.argv, flags_parser=lambda arguments: _parse(command, arguments))
+
+
+def _parse(command, argv):
+    """The arguments that are no flags; ends the process with the help, or with one line about a wrong flag."""
+    before_end = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
+    if _HELP & set(before_end):
+        own = {flag.name for flag in absl_flags.FLAGS.get_key_flags_for_module(command.__name__)}
+        shown = absl_flags.FlagValues()
+        for name in sorted(own):
+            shown[name] = absl_flags.FLAGS[name]
+        print(f"{command.__doc__.strip()}\n\nFlags:\n{shown.get_help(include_special_flags=False)}")
+        sys.exit(0)
+    try:
+        return absl_flags.FLAGS(argv)
+    except _UNUSABLE as error:
+        sys.exit(f"error: {explain(argv, error)}; see --help")
+
+
+def with_config(argv, default=None):
+    """The command line with --config as the path of a file.
+
+    Args:
+      argv: the command line, a list of str.
+      default: path for a command line without --config; None leaves it without.
+
+    Returns:
+      A list of str.
+
+    Raises:
+      FileNotFoundError: in one line, if --config names neither a file nor a configuration that kseg brings.
+    """
+    for place, argument in enumerate(argv):
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            end = place + 1 if equals else place + 2
+            path, colon, rest = (value if equals else "".join(argv[place + 1 : end])).partition(":")
+            # After the colon: the argument of get_config.
+            return [*argv[:place], f"--config={find_config(path)}{colon}{rest}", *argv[end:]]
+        if argument == "--":
+            break
+    return [argv[0], f"--config={default}", *argv[1:]] if default else list(argv)
+
+
+def find_config(name) -> str:
+    """The path of a configuration: a file's as it is, or that of one that kseg brings, by its name.
+
+    Args:
+      name: a path, or a file name of configs/ with or without ".py".
+
+    Raises:
+      FileNotFoundError: in one line, with the names that there are.
+    """
+    if os.path.isfile(name):
+        return name
+    known = {}
+    # Beside the package in a checkout, inside it in a wheel.
+    for folder in (pathlib.Path(DEFAULTS).parent.parent / "configs", pathlib.Path(DEFAULTS).parent / "configs"):
+        known |= {path.stem: str(path) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
+    if name.removesuffix(".py") in known:
+        return known[name.removesuffix(".py")]
+    near = difflib.get_close_matches(pathlib.PurePath(name).stem, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"kseg brings {', '.join(known)}."
+    raise FileNotFoundError(f"--config={name}: no such file; {hint}")
 
 
 def explain(arguments, error):
@@ -26,23 +120,6 @@ def explain(arguments, error):
             hint = f'did you mean "config.{near[0]}"?' if near else "kseg/config.py lists every key."
             return f'there is no "{name}"; {hint}'
     return one_line(error)
-
-
-def check_file(arguments) -> None:
-    """Raises FileNotFoundError, in one line, where a command line's --config names a file that is not there.
-
-    To be called before the flags are parsed: the flags library would say it later, in words about itself.
-
-    Args:
-      arguments: the command line, a list of str.
-    """
-    for place, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name in ("--config", "-config"):
-            path = value if equals else "".join(arguments[place + 1 : place + 2])
-            path = path.partition(":")[0]  # after the colon: the argument of get_config
-            if not os.path.isfile(path):
-                raise FileNotFoundError(f"--config={path}: no such file; the configurations of kseg are in configs/.")
 
 
 def one_line(error) -> str:

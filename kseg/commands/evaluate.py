@@ -1,0 +1,41 @@
+"""Scores a trained model on a split, at full image size.
+
+  kseg evaluate --workdir=W --split=val [--records_dir=R] [--official_dir=PNGS] [--checkpoint=model|best]
+
+Writes W/eval_<split>.json and .npz (kseg/evaluation/report.py says what is in them) and prints the main numbers. With
+--official_dir also one PNG of published ids per image, as Cityscapes' own scorer wants them; a split without labels
+gives these only. Uses every GPU.
+"""
+
+import sys
+
+from absl import flags
+
+import kseg
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run of kseg train.")
+_SPLIT = flags.DEFINE_string("split", "val", "Split of the records.")
+_RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Other records than the run's own, with the same classes.")
+_OFFICIAL_DIR = flags.DEFINE_string("official_dir", None, "Folder for predictions as official PNGs; new or empty.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "model", ["model", "best"], "The final weights, or the best ones.")
+
+
+def main(argv):
+    if len(argv) > 1:
+        sys.exit(f"error: {argv[1]!r} is not a flag; see --help.")
+    if _WORKDIR.value is None:
+        sys.exit("error: --workdir is missing; see --help.")
+    kseg.load_tensorflow_quietly()
+    from kseg.evaluation import evaluate
+
+    try:
+        report = evaluate.evaluate_run(
+            _WORKDIR.value, _SPLIT.value, _RECORDS_DIR.value, _OFFICIAL_DIR.value, _CHECKPOINT.value
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if report is not None:
+        print(report.summary())
+        print(f"\nwritten: {_WORKDIR.value}/eval_{_SPLIT.value}.json and .npz")
+    if _OFFICIAL_DIR.value:
+        print(f"written: {_OFFICIAL_DIR.value}/*.png")

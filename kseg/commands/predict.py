@@ -1,0 +1,73 @@
+"""Writes masks in official ids, and overlays with a legend, for images.
+
+  kseg predict --model=E --output_dir=O IMAGE...
+  kseg predict --server=grpc://HOST:8500|http://HOST:8501 --output_dir=O IMAGE...
+
+IMAGE is a file or a folder of pictures. For each: O/NAME_mask.png (0 or the void id where the model abstains),
+O/NAME_overlay.png and, with --void_score, O/NAME_void_score.png. O/predictions.json lists them, with the version that
+answered and the share abstained. Nothing that an earlier run did not write is written over. With --server TensorFlow is
+not needed.
+"""
+
+import sys
+
+from absl import flags
+
+import kseg
+
+_MODEL = flags.DEFINE_string("model", "", "An export of kseg export: its folder of versions, or one version.")
+_SERVER = flags.DEFINE_string("server", "", "Address of a model server instead: grpc://HOST:8500 or http://HOST:8501.")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where to write.", required=True)
+_VOID_SCORE = flags.DEFINE_bool("void_score", False, "Also write the void score, uint8, 128 = the threshold.")
+_MODEL_NAME = flags.DEFINE_string("model_name", "kseg", "The model's name on the server.")
+_MODEL_LABEL = flags.DEFINE_string("model_label", "", "Version label on the server, such as stable or canary.")
+_MODEL_VERSION = flags.DEFINE_integer("model_version", 0, "Version on the server; 0 = the highest.", lower_bound=0)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Write over what an earlier run wrote to --output_dir.")
+_SKIP_EXISTING = flags.DEFINE_bool("skip_existing", False, "Leave out the images that an earlier run did.")
+_DEADLINE = flags.DEFINE_float("deadline_seconds", 60.0, "For one image, retries included.", lower_bound=0.001)
+_PARALLEL = flags.DEFINE_integer("parallel", 4, "Images at work at the same time.", lower_bound=1)
+
+
+def main(argv):
+    if _MODEL.value and not _SERVER.value:
+        kseg.load_tensorflow_quietly()  # a server is asked without TensorFlow
+    from kseg.serving import client, local, predict
+
+    def report(line):
+        print(line, file=sys.stderr)
+
+    try:
+        if bool(_MODEL.value) == bool(_SERVER.value):
+            raise ValueError("give either --model or --server.")
+        if _SERVER.value:
+            model = client.Client(
+                _SERVER.value,
+                model=_MODEL_NAME.value,
+                version=_MODEL_VERSION.value,
+                label=_MODEL_LABEL.value,
+                deadline_seconds=_DEADLINE.value,
+                report=report,
+            )
+        else:
+            model = local.Local(_MODEL.value)
+        with model:
+            failures = predict.predict_files(
+                model,
+                argv[1:],
+                _OUTPUT_DIR.value,
+                void_score=_VOID_SCORE.value,
+                parallel=_PARALLEL.value,
+                overwrite=_OVERWRITE.value,
+                skip_existing=_SKIP_EXISTING.value,
+                report=report,
+            )
+    except predict.Interrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        print("stopped: no image was begun.", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if failures:
+        sys.exit("\n".join(f"error: {path}: {message}" for path, message in failures))

@@ -1,0 +1,94 @@
+"""Runs a study and renders what it found.
+
+    kseg study --config=configs/study_X.py --workdir=W --config.base.data.records_dir=R
+        [--only=k/n]         a share of the runs, k from 0: for job arrays; several shares may use one folder
+        [--list]             prints the runs and their state, runs nothing
+        [--report_only]      renders W/study.json, W/report.html and W/figures/ from the finished runs, runs nothing
+        [--collect=DIR]      copies the finished runs' result.json to DIR/runs/ and renders there, runs nothing
+        [--choose]           prints what the held-out frames chose (configurations with choices)
+    kseg study --answer=docs/answer.md [--check]
+                             fills the page's numbers from docs/study/*/study.json; --check only compares
+
+A run is finished where W/runs/<id>/result.json exists; finished runs are not run again. Killed or crashed runs go on
+from their last checkpoint at the next start; one that failed twice by an error of its own, such as a loss that is not
+finite, is not started again unless its folder is removed. To hold a study: kill -STOP -PGID, to go on: kill -CONT
+-PGID, with PGID the process group of this command (ps -o pgid= -p PID). Runs made with different code are not compared,
+so run a long study from a clone that nobody edits:
+    git clone . ../kseg-study && cd ../kseg-study && PYTHONPATH=$PWD python tools/study.py ...
+"""
+
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from kseg.commands.flags import one_line
+from kseg.study import publish, runner
+from kseg.study.report import fill_markdown
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Study configuration, configs/study_*.py.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the study; made if missing.")
+_ONLY = flags.DEFINE_string("only", "", "Share k/n of the runs, k from 0.")
+_LIST = flags.DEFINE_bool("list", False, "Print the runs and their state.")
+_REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Render from the finished runs.")
+_COLLECT = flags.DEFINE_string("collect", "", "Copy finished results into this folder and render there.")
+_CHOOSE = flags.DEFINE_bool("choose", False, "After the runs, print the choices on held-out frames.")
+_ANSWER = flags.DEFINE_string("answer", "", "Page whose numbers are filled from docs/study/*/study.json.")
+_CHECK = flags.DEFINE_bool("check", False, "With --answer: change nothing, fail if the page and the files disagree.")
+
+CONFIG_DEFAULT = None
+_MODES = {"answer": _ANSWER, "list": _LIST, "collect": _COLLECT, "report_only": _REPORT_ONLY}
+# Flags that would have no effect beside another one; whoever gave them expects one.
+_AGAINST = {
+    "only": ("answer", "collect", "report_only", "choose"),
+    "choose": ("answer", "list", "collect"),
+    "workdir": ("answer",),
+    "config": ("answer",),
+}
+
+
+def main(argv):
+    if len(argv) > 1:
+        sys.exit(f"error: {argv[1]!r} is not a flag; settings are given as --config.KEY=VALUE.")
+    check_combination()
+    if not _ANSWER.value and not (flags.FLAGS["config"].present and _WORKDIR.value):
+        sys.exit("error: give --config=configs/study_X.py and --workdir=FOLDER; see --help.")
+    failed = []
+    try:
+        # A configuration that failed to load only says so when its value is asked for.
+        config, workdir = _CONFIG.value, _WORKDIR.value
+        if _ANSWER.value:
+            fill_markdown.fill_page(_ANSWER.value, check=_CHECK.value)
+        elif _LIST.value:
+            runner.show(config, workdir, _ONLY.value)
+        elif _COLLECT.value:
+            publish.collect(config, workdir, _COLLECT.value)
+        else:
+            if not _REPORT_ONLY.value:
+                failed = runner.carry_out(config, workdir, _ONLY.value)
+            # A share of the runs is not the one to render.
+            summary = publish.render(config, workdir) if not _ONLY.value else {"choices": []}
+            if _CHOOSE.value:
+                publish.show_choices(summary)
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"error: {one_line(error)}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on from here")
+    if failed:
+        sys.exit(
+            f"error: {len(failed)} runs are not done ({failed[0]}); start again to go on with them, those that are "
+            "passed over excepted."
+        )
+
+
+def check_combination():
+    """Ends the program at flags of which one would be ignored."""
+    modes = [name for name, flag in _MODES.items() if flag.value]
+    if len(modes) > 1:
+        sys.exit(f"error: --{modes[0]} and --{modes[1]} are two different things to do; give one of them.")
+    if _CHECK.value and not _ANSWER.value:
+        sys.exit("error: --check is for --answer=PAGE; give that too.")
+    for name, others in _AGAINST.items():
+        for other in others:
+            if flags.FLAGS[name].value and flags.FLAGS[other].value:
+                sys.exit(f"error: --{name} has no effect with --{other}; leave one of them out.")
