@@ -8,6 +8,7 @@ NAMES = {
     "make_street_scenes": "draw a small data set to try everything with",
     "convert_cityscapes": "Cityscapes -> records",
     "convert_camvid": "CamVid -> records",
+    "convert_folder": "any folder of pictures and labels -> records",
     "inspect_records": "what a folder of records holds, and whether it is whole",
     "train": "train one model, or go on with it",
     "evaluate": "score a trained model on a split",

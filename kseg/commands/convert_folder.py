@@ -77,11 +77,3 @@ def main(argv):
         sys.exit("interrupted: the same command goes on from here")
     for name, split in manifest.splits.items():
         print(f"{_RECORDS_DIR.value}: {name}, {split.examples} examples in {len(split.shards)} shards")
-
-
-def parse(argv):
-    """Flags, with one line instead of a usage message for a wrong one."""
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        sys.exit(f"error: {' '.join(str(error).split())}; see --help")
