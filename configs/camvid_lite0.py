@@ -5,8 +5,8 @@
   python tools/train.py --config=configs/camvid_lite0.py:long --workdir=W --config.data.records_dir=R
 
 Hardware: two CPU cores.
-Result: on the test split, seed 0, on two cores of an AMD EPYC with AVX-512 beside other work: 57.4 % mIoU in 18 minutes,
-no class under 20 %; the long schedule 64.0 % in 49 minutes, no class under 28 %. One run each.
+Result: on the test split, seed 0, on two cores of an AMD EPYC with AVX-512 beside other work: 57.4 % mIoU in 18
+minutes, no class under 20 %; the long schedule 64.0 % in 49 minutes, no class under 28 %. One run each.
 """
 
 from kseg import config as defaults

@@ -417,7 +417,7 @@ def test_a_tensor_that_does_not_fill_its_shape_is_refused():
 
 # Without TensorFlow. --------------------------------------------------------------------------------------------------
 
-BLOCK = "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None; "
+BLOCK = "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = sys.modules['ml_collections'] = None; "
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -5,11 +5,10 @@ import os
 import pathlib
 import sys
 
-import ml_collections
 from absl import app
 from absl import flags as absl_flags
 
-from kseg import config
+import kseg
 
 _HELP = {"--help", "-help", "--helpshort", "-h", "--helpfull", "-?"}
 # What a flag, or the program that a configuration is, raises where it cannot be used.
@@ -17,7 +16,8 @@ _UNUSABLE = (
     absl_flags.Error, AttributeError, LookupError, ValueError, TypeError, OSError, ImportError, SyntaxError,
 )  # fmt: skip
 # A configuration of its own: every default.
-DEFAULTS = config.__file__
+# Its path alone: a client of a server has no ml_collections, which it imports.
+DEFAULTS = os.path.join(os.path.dirname(kseg.__file__), "config.py")
 
 
 def run(command, argv=None):
@@ -112,7 +112,8 @@ def explain(arguments, error):
     Returns:
       A sentence naming the first `--config.KEY` that is no key, with the nearest one that is; else the error's own.
     """
-    known = _keys(config.default())
+    typed = any(argument.lstrip("-").startswith("config.") for argument in arguments)
+    known = _keys(kseg.config.default()) if typed else []
     for argument in arguments:
         name = argument.lstrip("-").split("=")[0]
         if name.startswith("config.") and name[len("config.") :] not in known:
@@ -136,7 +137,7 @@ def one_line(error) -> str:
 def _keys(settings, prefix=""):
     keys = []
     for key, value in settings.items():
-        if isinstance(value, ml_collections.ConfigDict):
+        if hasattr(value, "items"):
             keys += _keys(value, f"{prefix}{key}.")
         else:
             keys.append(prefix + key)
