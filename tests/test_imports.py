@@ -156,3 +156,9 @@ def test_importing_the_metrics_registers_them_with_keras():
     code += "('ConfusionMatrix', 'ScoreHistogram', 'Dice', 'WeightedSum', 'AdamW')])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split("\n")[0] == str([True] * 5), done.stderr[-2000:]
+
+
+def test_no_folder_of_tests_hides_a_package():
+    # A program in tests/ has this folder first on its path, and a folder there is found before an editable install.
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
+    assert not folders & {"kseg", "tfrecords", "street_scenes", "configs", "tools"}
