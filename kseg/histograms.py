@@ -137,6 +137,19 @@ def thresholds():
     return values
 
 
+def moments(histogram):
+    """(mean, standard deviation) of the scores counted in int [NUM_BINS], each taken at the middle of its bin.
+
+    Scores at or beyond +-16368 share a bin and count as that. NaN where nothing was counted.
+    """
+    counts = np.asarray(histogram, np.float64)
+    edges = np.clip(thresholds().astype(np.float64), -(2.0**14), 2.0**14)
+    middles = (edges[:-1] + edges[1:]) / 2
+    total = counts.sum()
+    mean = _ratio((counts * middles).sum(), total)
+    return float(mean), float(np.sqrt(_ratio((counts * (middles - mean) ** 2).sum(), total)))
+
+
 def balanced_bins(labelled, void, count):
     """A coarser binning with the pixels of both sides spread over it, so that little is lost.
 

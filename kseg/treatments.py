@@ -23,6 +23,7 @@ Target 255 (padding, unannotated, unseen void in training) enters no sum and no 
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -40,7 +41,8 @@ class _Head:
     """`extra` outputs beyond the K classes; `scores` maps a name to f(logits, K), the first being the primary one.
 
     `native` names the score whose sign decides natively (None: never abstains); `at_zero`: a score of 0 abstains too.
-    `dice_channels`: outputs that Dice terms see, beyond the K classes.
+    `dice_channels`: outputs that Dice terms see, beyond the K classes. `evidences`: the scores that
+    `Treatment.with_evidences` adds up.
     """
 
     extra: int
@@ -49,6 +51,7 @@ class _Head:
     native: str | None
     at_zero: bool = False
     dice_channels: int = 0
+    evidences: tuple[str, ...] = ()
 
 
 def _entropy(z, k):
@@ -109,6 +112,7 @@ _EXTRA_CLASS = _Head(
     scores={"void_log_odds": _void_log_odds, "void_margin": _void_margin, "entropy": _entropy},
     native="void_margin",
     dice_channels=1,
+    evidences=("void_log_odds", "entropy"),
 )
 _SIGMOID = _Head(
     extra=0,
@@ -122,6 +126,7 @@ _VOID_LOGIT = _Head(
     scores={"void_logit": _void_logit, "with_max_softmax": _void_logit_and_max_softmax, "entropy": _entropy},
     native="void_logit",
     at_zero=True,
+    evidences=("void_logit", "entropy"),
 )
 
 
@@ -218,6 +223,7 @@ class Treatment:
       primary: the score that calibration, the export and the study's headline use.
       native_score: the score whose sign decides natively, or None where the treatment never abstains by itself.
       abstains_at_zero: whether a native score of exactly 0 abstains.
+      evidences: names of the scores that `with_evidences` adds up; empty where there is no void output.
     """
 
     name: str
@@ -231,6 +237,37 @@ class Treatment:
     primary: str
     native_score: str | None
     abstains_at_zero: bool
+    evidences: tuple[str, ...] = ()
+
+    def with_evidences(self, moments):
+        """This treatment with one more score, "evidences": sum_s (score_s - mean_s) / deviation_s over its `evidences`.
+
+        The void output and the entropy of the classes together, after UNO (Delic et al. 2024, arXiv 2402.15374). Each
+        is standardised on held-out images, so that neither outweighs the other by its unit.
+
+        Args:
+          moments: {score: (mean, standard deviation)}, floats, of each of `evidences`.
+
+        Returns:
+          A Treatment; this one where it has no void output.
+
+        Raises:
+          ValueError: moments that lack a score, are not finite, or whose deviation is not positive.
+        """
+        if not self.evidences:
+            return self
+        for name in self.evidences:
+            mean, deviation = moments.get(name, (math.nan, math.nan))
+            if not (math.isfinite(mean) and 0 < deviation < math.inf):
+                raise ValueError(
+                    f"moments of score {name!r}: expected a finite mean and a deviation above 0, "
+                    f"got {moments.get(name)}."
+                )
+
+        def together(logits):
+            return sum((self.scores[name](logits) - moments[name][0]) / moments[name][1] for name in self.evidences)
+
+        return dataclasses.replace(self, scores=self.scores | {"evidences": together})
 
     def forced(self, logits):
         """The best of the K classes, abstaining not allowed: int32 [...]; the lowest index wins a tie."""
@@ -296,6 +333,7 @@ def get(treatment_config, num_classes, loss_config=None, class_weights=None):
         primary=next(iter(head.scores)),
         native_score=head.native,
         abstains_at_zero=head.at_zero,
+        evidences=head.evidences,
     )
 
 

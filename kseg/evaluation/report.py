@@ -154,6 +154,10 @@ class Report:
         }
         return {name: histograms.none_for_nan(1 - value) for name, value in caught.items()}
 
+    def moments(self, score):
+        """(mean, standard deviation) of a score over all counted pixels, labelled and void."""
+        return histograms.moments(self.tally.histograms[self.tally.scores.index(score)].sum((0, 1)))
+
     def _block(self, decision, scores):
         layout, counts = self.tally.layout, self.tally.counts[decision].sum(0)
         matrix, forced = self.matrix(decision), self.matrix("forced")

@@ -10,7 +10,6 @@ import os
 import numpy as np
 
 from kseg import histograms
-from kseg.evaluation import pixel_counts
 from kseg.study import grid, measures, results, statistics
 
 SENSITIVITY_BLOCKS = (10, 40)  # standard errors with other block lengths, printed beside the planned one
@@ -55,8 +54,9 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
         }
         listed[-1] |= {"values": [float(value) for value in values], "_found": found}
         if primary:
+            per_unit = study.get("frames_per_unit", 1)
             listed[-1]["se_frames_by_block"] = {
-                str(block): float(np.nanstd(_drawn(pairs, frames, measure, block), ddof=1))
+                str(block): float(np.nanstd(_drawn(pairs, frames, measure, block // per_unit), ddof=1))
                 for block in SENSITIVITY_BLOCKS
             }
     primaries = [entry for entry in listed if entry["primary"] and "_found" in entry]
@@ -113,7 +113,8 @@ class Frames:
                 raise ValueError(f"runs/{result['id']} was evaluated on other frames than runs/{found[0]['id']}.")
         self.ids = sorted(first)
         self.sequences = np.array([grid.sequence(name, study.sequence_pattern) for name in self.ids])
-        self.block, self.draws = study.block_frames, study.draws
+        # In units, where results count several frames together.
+        self.block, self.draws = study.block_frames // study.get("frames_per_unit", 1), study.draws
         self.freedom = statistics.block_degrees_of_freedom(self.sequences, self.block)
         self._weights, self._arrays, self._drawn = {}, {}, {}
 
@@ -138,28 +139,48 @@ class Frames:
         if measure in measures.MATRIX_MEASURES:
             matrices = self.array(result, measures.MATRIX_MEASURES[measure])
             return None if matrices is None else statistics.mean_iou(np.tensordot(weights, matrices, 1))
+        of_score = measures.OF_SCORES.fullmatch(measure)
+        if of_score:
+            return self._caught(result, weights, of_score)
         match = measures.OF_HISTOGRAMS.fullmatch(measure)
         if not match:
             raise ValueError(
                 f"measure {measure!r} in a contrast: expected {', '.join(measures.MATRIX_MEASURES)} or "
                 "auroc_KIND_off_edge or recall_at_SHARE_KIND_off_edge."
             )
-        kinds = pixel_counts.KINDS if match[3] == "all" else (match[3],)
-        found = [void for kind in kinds if (void := self.array(result, "histograms", kind)) is not None]
+        found = [
+            void for kind in measures.kinds(match[3]) if (void := self.array(result, "histograms", kind)) is not None
+        ]
         if not found:
             return None
         labelled, void = weights @ self.array(result, "histograms", "labelled"), weights @ np.sum(found, axis=0)
         if match[2] is None:
             return histograms.auroc(labelled, void)
-        pairs = zip(void.reshape(-1, void.shape[-1]), labelled.reshape(-1, labelled.shape[-1]))
-        caught = [histograms.caught_at(ours, lost, [float(match[2])])[0] for ours, lost in pairs]
-        return np.reshape(caught, void.shape[:-1])
+        return _caught_at(void, labelled, float(match[2]))
+
+    def _caught(self, result, weights, match):
+        """Share of void above the threshold that loses a share of the correct pixels; `match` is of OF_SCORES."""
+        share, kind, off_edge, score = match.groups()
+        keys = ("scores", score or result["primary_score"])
+        right = self.array(result, *keys, "right")
+        found = [void for kind in measures.kinds(kind) if (void := self.array(result, *keys, kind)) is not None]
+        if right is None or not found:
+            return None
+        edges = slice(1, 2) if off_edge else slice(0, 2)
+        right, void = (side[:, edges].sum(1) for side in (right, np.sum(found, axis=0)))
+        return _caught_at(weights @ void, weights @ right, float(share))
 
     def drawn(self, result, measure, block):
         key = (result["id"], measure, block)
         if key not in self._drawn:
             self._drawn[key] = self.value(result, measure, self.weights(block))
         return self._drawn[key]
+
+
+def _caught_at(void, lost, share):
+    """histograms.caught_at of [..., bins] at one share: [...]."""
+    pairs = zip(void.reshape(-1, void.shape[-1]), lost.reshape(-1, lost.shape[-1]))
+    return np.reshape([histograms.caught_at(ours, theirs, [share])[0] for ours, theirs in pairs], void.shape[:-1])
 
 
 def _side(arms):

@@ -10,6 +10,8 @@ A study configuration (configs/study_*.py) is an ml_collections.ConfigDict:
   test_split        what runs are evaluated on; "" = the images held out of training
   sequence_pattern  regular expression; of an image id, its first group is the sequence
   block_frames, draws, margin    of the statistics
+  frames_per_unit   optional, 1: how many frames that follow each other are counted together; divides block_frames
+  objects           optional: {name: folder of photos}, see kseg/study/objects.py; set by --config.objects.NAME=FOLDER
   headline          arms that figures compare
   folds             {arm: (group that is void in training, group that is unseen)}
   by_width          names of contrasts that differ in width alone
@@ -191,9 +193,15 @@ def _check_numbers(study):
         raise ValueError(
             f"study {study.name}: sequence_pattern={study.sequence_pattern!r}: expected a regular expression ({error})."
         ) from error
-    for key, lowest in (("block_frames", 1), ("draws", 2)):
-        if study[key] < lowest:
+    for key, lowest in (("block_frames", 1), ("draws", 2), ("frames_per_unit", 1)):
+        if study.get(key, lowest) < lowest:
             raise ValueError(f"study {study.name}: {key}={study[key]}: expected at least {lowest}.")
+    per_unit = study.get("frames_per_unit", 1)
+    if study.block_frames % per_unit:
+        raise ValueError(
+            f"study {study.name}: block_frames={study.block_frames} is no multiple of frames_per_unit={per_unit}; "
+            "blocks are drawn of whole units."
+        )
     if not 0 < study.margin < math.inf:
         raise ValueError(f"study {study.name}: margin={study.margin}: expected a share above 0, such as 0.01.")
 

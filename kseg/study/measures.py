@@ -7,6 +7,9 @@ from kseg.evaluation import pixel_counts
 # Measures that resampled frames have, too: from matrices (and which), or from histograms, off the edges only.
 MATRIX_MEASURES = {"forced_miou": "forced", "native_miou": "native", "calibrated_miou": "calibrated"}
 OF_HISTOGRAMS = re.compile(r"(auroc|recall_at_(0\.\d\d))_([a-z]+)_off_edge")  # the measure, its price, the kind
+# Void caught where a share of the *correct* pixels is lost: the share, the kind ("movable": all but geometry), whether
+# off the edges only, the score (none: the treatment's own).
+OF_SCORES = re.compile(r"caught_at_(0\.\d\d)_([a-z]+)(_off_edge)?(?:@([a-z_]+))?")
 _OF_RUN = tuple(f"{rule}_miou" for rule in ("forced", "native", "calibrated")) + ("miou_with_background",)
 _OF_RUN += tuple(f"{rule}abstain_rate{which}" for rule in ("", "calibrated_") for which in ("", "_correct"))
 _OF_VOID = re.compile(
@@ -54,8 +57,17 @@ def is_measure(name: str) -> bool:
 
 def is_contrasted(name: str) -> bool:
     """Whether contrasts can be of this measure: whether it can be had for resampled frames."""
-    match = OF_HISTOGRAMS.fullmatch(name)
+    match, of_score = OF_HISTOGRAMS.fullmatch(name), OF_SCORES.fullmatch(name)
+    if of_score:
+        return bool(kinds(of_score[2]))
     return name in MATRIX_MEASURES or bool(match and match[3] in ("all", *pixel_counts.KINDS))
+
+
+def kinds(name: str) -> tuple[str, ...]:
+    """The kinds of void that a name in a measure stands for: itself, "all", or "movable", all but geometry."""
+    if name == "movable":
+        return tuple(kind for kind in pixel_counts.KINDS if kind != "geometry")
+    return pixel_counts.KINDS if name == "all" else tuple(kind for kind in pixel_counts.KINDS if kind == name)
 
 
 def void_block(report: dict, kind: str, edge: str = ""):

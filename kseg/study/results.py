@@ -98,8 +98,14 @@ def load_all(folder: str) -> list[dict]:
     for path in find(folder):
         result = load(path)
         frames = result["evaluation"]["frames"]
-        arrays = {name: packed for name, packed in frames.items() if name not in ("ids", "histograms")}
-        for name, packed in {**arrays, **frames["histograms"]}.items():
+        arrays = {name: packed for name, packed in frames.items() if name not in ("ids", "histograms", "scores")}
+        of_scores = {
+            f"{score} {group}": packed
+            for score, groups in frames.get("scores", {}).items()
+            for group, packed in groups.items()
+            if group != "thresholds"
+        }
+        for name, packed in {**arrays, **frames["histograms"], **of_scores}.items():
             try:
                 whole = packed is None or len(unpack(packed)) == len(frames["ids"])
             except (ValueError, KeyError, TypeError, EOFError, lzma.LZMAError):

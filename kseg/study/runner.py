@@ -32,6 +32,14 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
     planned = grid.expand(study)
     runs = grid.share(planned, only)
     study_folder.check(workdir, "--workdir")
+    for name, photos in study.get("objects", {}).items():
+        if not photos:
+            raise ValueError(
+                f"no photos: set --config.objects.{name}=FOLDER (kseg/study/objects.py says what is in it)."
+            )
+        for part in ("images", "labels"):
+            if not os.path.isdir(os.path.join(photos, part)):
+                raise FileNotFoundError(f"--config.objects.{name}={photos}: it has no folder {part}/.")
     identity = {
         "code": study_identity.code_fingerprint(),
         "records": _records(study),

@@ -50,6 +50,9 @@ def start(study, run, workdir: str, identity: dict) -> int:
         "identity": identity,
         "test_split": study.test_split,
         "pictures": study.publish_pictures,
+        "sequence_pattern": study.sequence_pattern,
+        "frames_per_unit": study.get("frames_per_unit", 1),
+        "objects": dict(study.get("objects", {})),
         "settings": grid.settings(run.config),
         "config": json.loads(run.config.to_json()),
     }
@@ -119,7 +122,7 @@ def _train_and_save(folder, request):
     resumed = os.path.exists(training)
     if train.train_and_evaluate(config, training, progress=False) != train.FINISHED:
         sys.exit("stopped before the last step; start the study again to go on")
-    result = run_result.of_run(training, config, request["test_split"], folder if request["pictures"] else "")
+    result = run_result.of_run(training, config, request, folder if request["pictures"] else "")
     result |= {key: request[key] for key in ("id", "study", "stage", "arm", "seed", "settings")}
     # Of this process alone: a run that was resumed says so, and no time is estimated from it.
     result["seconds"] = round(time.monotonic() - started, 1)
