@@ -20,6 +20,7 @@ FENCE = (7,)  # CamVid's id of the class that joins void everywhere: void that i
 GROUPS = {"car": (8,), "person": (9, 10)}
 FOLDS = (("car", "person"), ("person", "car"))  # (seen as void, unseen)
 HELD_OUT_SEED = 100
+NO_MAIN_TERM = {"class_weights": "none"}  # they weight the main term of the loss; Dice weighs classes alike by itself
 
 
 def get_config(part: str = "grid") -> ml_collections.ConfigDict:
@@ -48,8 +49,8 @@ def get_config(part: str = "grid") -> ml_collections.ConfigDict:
         study.objects = ml_collections.ConfigDict({"road_anomaly": "", "road_anomaly21": ""})
         _grid(study)
     else:
-        for name in ("ignore", "inverted_dice"):
-            _arm(study, name, name)
+        _arm(study, "ignore", "ignore")
+        _arm(study, "inverted_dice", "inverted_dice", loss=NO_MAIN_TERM)
         _arm(study, "inverted_dice_and_cross_entropy", "inverted_dice", loss={"main_weight": 1.0})
         study.grid = [("held out", tuple(study.arms), (HELD_OUT_SEED,))]
     return study
@@ -94,7 +95,7 @@ def _arm(study, name, of, **options):
 
 def _grid(study):
     for name in ARMS:
-        _arm(study, name, name)
+        _arm(study, name, name, **({"loss": NO_MAIN_TERM} if name == "inverted_dice" else {}))
     _arm(study, "background_class_idle", "background_class", treatment={"void_weight": 0.0})
     _arm(study, "background_class_weight3", "background_class", treatment={"void_weight": 3.0})
     for name in ("ignore", "background_class"):

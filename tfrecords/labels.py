@@ -339,7 +339,7 @@ def ranges(ids) -> str:
 
 
 # Names, ids, class indices and colours as published by the Cityscapes benchmark (cityscapesscripts,
-# helpers/labels.py; tests/test_labels.py holds every row against it). The kinds of void are this project's.
+# helpers/labels.py; tests/records/test_labels.py holds every row against it). The kinds of void are this project's.
 CITYSCAPES = LabelTable(
     "cityscapes",
     (

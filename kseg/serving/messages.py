@@ -2,7 +2,7 @@
 
 A subset of `tensorflow.serving.PredictionService` and of what its requests carry. On the wire only field numbers and
 types count, so the messages live in a protobuf package of our own: under the official names they would collide with
-TensorFlow's when both are imported. tests/test_serving.py holds every field against tensorflow-serving-api.
+TensorFlow's when both are imported. tests/serving/test_serving.py holds every field against tensorflow-serving-api.
 """
 
 import numpy as np

@@ -9,7 +9,8 @@ import sys
 import tempfile
 
 _HERE = pathlib.Path(__file__).parent
-sys.path.insert(0, str(_HERE.parent))
+for _folder in ("helpers", "conversion", "records"):
+    sys.path.insert(0, str(_HERE.parent / _folder))
 
 import test_convert  # noqa: E402
 import test_example  # noqa: E402

@@ -26,7 +26,7 @@ from kseg.study import summary as findings
 from kseg.study.report import answer_figure, figures, fill_markdown
 from kseg.study.report import page as report
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 PYTHON = [sys.executable]
 
 

@@ -22,7 +22,7 @@ from kseg.runs import finished as runs_finished
 from kseg.runs import workdir
 
 K = cases.K
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from kseg import treatments
 from kseg.commands import flags
 from kseg.models import unet
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 RUNS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if not p.stem.startswith("study_"))
 
 
@@ -66,3 +66,16 @@ def test_a_mistyped_key_gets_the_right_one_in_one_line(argument, words):
     assert "\n" not in text
     for word in words:
         assert word in text
+
+
+def test_the_second_study_trains_by_the_recipe():
+    recipe, base = (
+        importlib.import_module("configs.camvid_lite0").get_config(),
+        importlib.import_module("configs.study_camvid_lite0").get_config().base,
+    )
+    differ = {
+        f"{section}.{key}" for section, values in recipe.items() for key in values if values[key] != base[section][key]
+    }
+    assert differ == {
+        "data.seen_void_ids", "eval.every_steps", "log.pictures", "train.distribution", "train.keep_checkpoints",
+    }  # fmt: skip

@@ -24,7 +24,7 @@ from kseg.study.report import charts, contrast_figures, figures, picture_sheets,
 from kseg.study.report import page as report
 from tfrecords import labels
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 

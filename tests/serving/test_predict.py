@@ -15,7 +15,7 @@ from kseg.serving import local as serving_local
 from kseg.serving import model, predict
 from tfrecords import labels
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

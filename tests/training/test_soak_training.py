@@ -17,7 +17,7 @@ _KILLS, _SECONDS = 20, 1800
 
 def command(folder, records, *changes):
     return [
-        sys.executable, "tests/training_run.py", str(folder), records, "never", "train.total_steps=600",
+        sys.executable, "tests/helpers/training_run.py", str(folder), records, "never", "train.total_steps=600",
         "train.checkpoint_every_steps=2", "eval.every_steps=100", "train.num_virtual_devices=1", *changes,
     ]  # fmt: skip
 
@@ -86,7 +86,7 @@ def test_the_three_precisions_reach_the_same_mean_iou(tmp_path):
                 "optimizer.learning_rate=0.005",
             ]  # fmt: skip
             reached.setdefault(precision, []).append(folder)
-    run_tool("tests/training_run.py", *runs[1:])
+    run_tool("tests/helpers/training_run.py", *runs[1:])
     scores = {precision: [last_mean_iou(folder) for folder in folders] for precision, folders in reached.items()}
     print(json.dumps(scores))
     means = [np.mean(values) for values in scores.values()]

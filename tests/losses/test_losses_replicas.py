@@ -1,6 +1,7 @@
 """N replicas take the step that one device takes, whatever lies on which replica: losses, clipping, loss scaling.
 
-Each number of replicas runs in a process of its own (tests/replica_cases.py); void shares per image run from 0 to 1.
+Each number of replicas runs in a process of its own (tests/helpers/replica_cases.py); void shares per image go from 0
+to 1.
 """
 
 import itertools
@@ -11,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-CHILD = pathlib.Path(__file__).with_name("replica_cases.py")
+CHILD = pathlib.Path(__file__).parents[1] / "helpers" / "replica_cases.py"
 TOLERANCE = 1e-5  # of the largest weight, after ten steps of SGD
 
 LOSSES = (

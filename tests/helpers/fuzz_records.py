@@ -1,10 +1,11 @@
 """Coverage-guided fuzzing of everything that reads untrusted bytes: pictures, examples, manifests.
 
     pip install atheris
-    python tests/fuzz_records.py -max_total_time=600 [other libFuzzer options] [CORPUS_FOLDER]
+    python tests/helpers/fuzz_records.py -max_total_time=600 [other libFuzzer options] [CORPUS_FOLDER]
 
 The first byte chooses the reader. Any error but a ValueError of one line is a finding, and so is an input that takes
-longer than 5 s or more than 1 GB. tests/test_hostile_records.py is what runs by itself; this is for a long night.
+longer than 5 s or more than 1 GB. tests/records/test_hostile_records.py is what runs by itself; this is for a long
+night.
 """
 
 import sys

@@ -343,7 +343,7 @@ def test_what_is_no_plain_file_does_not_hang_the_converter(folder, tmp_path):
         os.mkfifo(path)
     command = [sys.executable, "tools/convert_cityscapes.py", f"--cityscapes_dir={tmp_path}/source"]
     command += [f"--records_dir={tmp_path}/records", "--num_workers=1"]
-    root = pathlib.Path(__file__).parent.parent
+    root = pathlib.Path(__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, timeout=30)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert path.name in done.stderr.splitlines()[-1]

@@ -16,13 +16,13 @@ from kseg.training import step, train
 
 
 def run(folder, records, when="never", *changes, check=True):
-    return run_tool("tests/training_run.py", folder, records, when, *changes, check=check)
+    return run_tool("tests/helpers/training_run.py", folder, records, when, *changes, check=check)
 
 
 def start(*arguments, **environment):
     """A process of training_run.py, not waited for."""
     return subprocess.Popen(
-        [sys.executable, "tests/training_run.py", *map(str, arguments)], cwd=ROOT, env=os.environ | environment,
+        [sys.executable, "tests/helpers/training_run.py", *map(str, arguments)], cwd=ROOT, env=os.environ | environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ import tfrecords
 from tfrecords import example, images, labels, manifest, png, shards
 from tfrecords.conversion import verify
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def _tool(*arguments) -> subprocess.CompletedProcess:

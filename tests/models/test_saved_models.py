@@ -9,7 +9,7 @@ import pytest
 from kseg import losses, metrics, optimizers
 from kseg.models import unet  # noqa: F401  registers the layers
 
-FOLDER = pathlib.Path(__file__).parent / "golden" / "models"
+FOLDER = pathlib.Path(__file__).parents[1] / "golden" / "models"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import tfrecords
 from tfrecords import example
 from tfrecords.example import Example
 
-GOLDEN = pathlib.Path(__file__).parent / "golden" / "example.bin"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "example.bin"
 
 LABELLED = Example("ulm_000001_000019", b"\x89PNG image", "png", 1024, 2048, b"ids", b"ignore", b"background")
 IMAGE_ONLY = Example("berlin_000000_000019", b"\xff\xd8 image", "jpeg", 1, 300)

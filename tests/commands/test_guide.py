@@ -8,7 +8,7 @@ from PIL import Image
 
 import tfrecords
 
-GUIDE = pathlib.Path(__file__).parent.parent / "docs" / "guide.md"
+GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "guide.md"
 
 
 def test_the_example_of_own_data_makes_records_with_both_encodings(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from kseg.serving import client, cpp_session
 from tfrecords import labels
 
 pytestmark = pytest.mark.browser
-PAGE = pathlib.Path(__file__).parent.parent / "deploy" / "demo"
+PAGE = pathlib.Path(__file__).parents[2] / "deploy" / "demo"
 K = 19
 
 

@@ -6,7 +6,7 @@ import re
 import keras
 import numpy as np
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "losses.md"
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "losses.md"
 
 
 def street(count, seed):

@@ -20,7 +20,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from kseg.serving import cpp_session
 from kseg.serving import messages as wire
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 
 

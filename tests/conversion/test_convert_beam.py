@@ -12,7 +12,7 @@ from tfrecords import labels
 
 pytestmark = pytest.mark.extras
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def _convert(source, records, *arguments) -> subprocess.CompletedProcess:

@@ -1,6 +1,7 @@
 """The client against the stand-in, and its messages against TF-Serving's own.
 
-What runs here is TensorFlow's C++ session behind TF-Serving's protocol (tests/serving_stand_in.py), not TF-Serving.
+What runs here is TensorFlow's C++ session behind TF-Serving's protocol (tests/helpers/serving_stand_in.py), not
+TF-Serving.
 """
 
 import base64
@@ -36,7 +37,7 @@ from tensorflow_serving.apis import (
 from kseg.serving import client as serving
 from kseg.serving import cpp_session, messages
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 TRANSPORTS = ["gRPC", "REST"]
 
 

@@ -1,6 +1,6 @@
 """Trains a tiny smooth network on one, two or four replicas and writes the weights: the child of replica tests.
 
-    python tests/replica_cases.py REPLICAS OUTPUT.npz CASE...
+    python tests/helpers/replica_cases.py REPLICAS OUTPUT.npz CASE...
 
 Logical devices must exist before TensorFlow runs anything, so each number of replicas needs a process of its own. A
 case is LOOP:LOSS[:OPTION...], with

@@ -1,6 +1,6 @@
-"""Runs a conversion and kills it at each of its steps in turn: a program, started by tests/test_convert.py.
+"""Runs a conversion and kills it at each of its steps in turn: a program, started by tests/conversion/test_convert.py.
 
-    python tests/kill_points.py SCENARIO SCRATCH
+    python tests/helpers/kill_points.py SCENARIO SCRATCH
 
 A step is anything that touches the target folder: opening, renaming, removing or making a file or folder, and each
 record written. A forked child dies by SIGKILL at step k, for k = 1, 2, ...; after each death the folder must hold

@@ -23,8 +23,8 @@ import tfrecords
 from tfrecords import images, labels, png
 from tfrecords.conversion import build, runners
 
-ROOT = pathlib.Path(__file__).parent.parent
-GOLDEN = pathlib.Path(__file__).parent / "golden" / "records"
+ROOT = pathlib.Path(__file__).parents[2]
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "records"
 
 
 def _tool(name, *arguments, **options) -> subprocess.CompletedProcess:

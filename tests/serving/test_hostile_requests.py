@@ -1,7 +1,7 @@
 """No request ends the server's process, and each bad one is refused as INVALID_ARGUMENT in kseg's own words.
 
-The requests go through TensorFlow's C++ session in a child process (tests/hostile_child.py). It says which case it is
-about to run, and is started again after an abort, which fails that case's test alone.
+The requests go through TensorFlow's C++ session in a child process (tests/helpers/hostile_child.py). It says which case
+it is about to run, and is started again after an abort, which fails that case's test alone.
 """
 
 import base64
@@ -22,7 +22,7 @@ import tensorflow as tf
 from kseg.serving import cpp_session
 
 OK, INVALID = 0, cpp_session.INVALID_ARGUMENT
-CHILD = pathlib.Path(__file__).parent / "hostile_child.py"
+CHILD = pathlib.Path(__file__).parents[1] / "helpers" / "hostile_child.py"
 
 
 class Child:
@@ -40,7 +40,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=open(self._errors, "w"),
                 text=True,
-                cwd=CHILD.parent.parent,
+                cwd=CHILD.parents[2],
             )
         try:
             self._process.stdin.write(json.dumps(job) + "\n")

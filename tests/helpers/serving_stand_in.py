@@ -7,7 +7,7 @@ the versions that are AVAILABLE by then, and only then are versions loaded and u
 retries of loads, the client's deadline as the session's time limit, evhttp's limits on headers and bodies, metrics,
 TLS, TFRT, GPUs. So a test that passes here was passed by TensorFlow's session and by the protocol, not by the server.
 
-  python tests/serving_stand_in.py --model_config_file=F [--rest_api_port=8501 --port=8500]
+  python tests/helpers/serving_stand_in.py --model_config_file=F [--rest_api_port=8501 --port=8500]
 
 takes the flags of tensorflow_model_server that deploy/smoke_test.sh gives, so that the script itself can be tested.
 """
