@@ -83,7 +83,8 @@ def count(strategy, records_dir, keras_too=True):
 
 def start(replicas, records_dir, output, **environment):
     command = [sys.executable, __file__, str(replicas), str(records_dir), str(output)]
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT), **environment}
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": path, **environment}
     return subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
 
 
