@@ -20,6 +20,11 @@ FENCE = (7,)  # CamVid's id of the class that joins void everywhere: void that i
 GROUPS = {"car": (8,), "person": (9, 10)}
 FOLDS = (("car", "person"), ("person", "car"))  # (seen as void, unseen)
 HELD_OUT_SEED = 100
+OWN = {"background_class": "void_log_odds", "entropic": "entropy", "inverted_dice": "max_logit"}
+# What is caught of each kind of void, with the band along edges and without it.
+BY_KIND = tuple(
+    f"caught_at_0.05_{kind}{edge}" for kind in ("all", "geometry", "dropped", "scene") for edge in ("", "_off_edge")
+)
 NO_MAIN_TERM = {"class_weights": "none"}  # they weight the main term of the loss; Dice weighs classes alike by itself
 
 
@@ -102,6 +107,7 @@ def _grid(study):
         _arm(study, f"{name}_2x", name, train={"total_steps": 2000})
     for seen, unseen in FOLDS:
         for name in ("ignore", "background_class", "entropic"):
+            # Fence stays void that training shows, beside the group of the fold.
             data = {"seen_void_ids": (*FENCE, *GROUPS[seen]), "unseen_void_ids": GROUPS[unseen]}
             _arm(study, f"{name}-seen_{seen}-unseen_{unseen}", name, data=data)
             study.folds[f"{name}-seen_{seen}-unseen_{unseen}"] = (seen, unseen)
@@ -111,11 +117,31 @@ def _grid(study):
         ("long", ("ignore_2x", "background_class_2x"), (0, 1)),
         ("leave-out", tuple(study.folds), (0, 1)),
     ]
-    miou, caught = "forced_miou", "caught_at_0.05_movable"
-    # (name, arm, reference, measure, primary)
+    miou, caught, photos = "forced_miou", "caught_at_0.05_movable", "objects_average_precision_road_anomaly"
+    study.not_worse = ("accuracy",)
+    # (name, arm, reference, measure, primary: its family)
     study.contrasts = [
-        ("accuracy, extra class", "background_class", "ignore", miou, True),
-        ("accuracy, entropic", "entropic", "ignore", miou, True),
-        ("void, extra class", "background_class", "ignore", caught, True),
-        ("void, inverted Dice", "inverted_dice", "background_class", caught, True),
+        ("1a accuracy, extra class", "background_class", "ignore", miou, "accuracy"),
+        ("1b accuracy, entropic", "entropic", "ignore", miou, "accuracy"),
+        ("2 void, extra class", "background_class", "ignore", caught, "void"),
+        ("3 void, inverted Dice", "inverted_dice", "background_class", caught, "void"),
+        ("4 never seen", "background_class", "ignore", photos, "void"),
+        ("accuracy, inverted Dice", "inverted_dice", "ignore", miou, False),
+        ("training on void", "background_class", "background_class_idle", miou, False),
+        ("the output alone", "background_class_idle", "ignore", miou, False),
+        ("accuracy, void weight 3", "background_class_weight3", "ignore", miou, False),
+        ("accuracy, twice the steps", "background_class_2x", "ignore_2x", miou, False),
+        ("void, twice the steps", "background_class_2x", "ignore_2x", caught, False),
+        ("void, void weight 3", "background_class_weight3", "ignore", caught, False),
     ]
+    for arm in ARMS[1:]:
+        for measure in (caught, photos, "objects_average_precision_road_anomaly21", *BY_KIND):
+            study.contrasts.append(("against ignore", arm, "ignore", measure, False))
+        study.contrasts.append(("against ignore", arm, "ignore", f"{photos}@{OWN[arm]}", False))
+    for name in ("background_class", "entropic"):
+        arms, references = (
+            tuple(f"{side}-seen_{seen}-unseen_{unseen}" for seen, unseen in FOLDS) for side in (name, "ignore")
+        )
+        for kind in ("dropped", "unseen"):
+            study.contrasts.append((f"leave-out, {kind}", arms, references, f"caught_at_0.05_{kind}", False))
+        study.contrasts.append(("leave-out, cost", arms, references, miou, False))

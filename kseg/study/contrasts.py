@@ -16,11 +16,13 @@ SENSITIVITY_BLOCKS = (10, 40)  # standard errors with other block lengths, print
 
 
 def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[dict]:
-    """Every contrast of the study: estimate, both standard errors, intervals, verdict; Holm over the primary ones.
+    """Every contrast of the study: estimate, both standard errors, intervals, verdict; Holm over each primary family.
 
     Args:
       study: the study configuration. Its `contrasts` are (name, arm, reference, measure, primary); arm and reference
         may be equally long tuples of arms, such as the folds of leave-classes-out: their mean difference is judged.
+        `primary` is True, or the name of a family of them; of the families in `not_worse` it is asked, too, whether
+        the arm is worse by the margin.
         Primary ones use `primary_seeds` alone (None: every seed), so that seeds made after a first look at them
         cannot move a verdict.
       by_arm: {arm: {seed: result}}.
@@ -41,34 +43,28 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
             # An exploratory contrast "every seed" beside a primary one, before there are more.
             listed[-1] |= {"seeds": [], "verdict": "no further seeds"}
             continue
+        where = frames.of(measure)
         # Per seed, one pair of results for each pair of arms.
         pairs = [[(by_arm[ours][seed], by_arm[theirs][seed]) for ours, theirs in zip(*sides)] for seed in seeds]
-        values = _paired(pairs, frames, measure)
+        values = _paired(pairs, where, measure)
         if values is None:
             listed[-1]["verdict"] = "not measured: no such void"
             continue
-        found = statistics.difference(values, _drawn(pairs, frames, measure, frames.block), frames.freedom)
+        found = statistics.difference(values, _drawn(pairs, where, measure, where.block), where.freedom)
         listed[-1] |= {
             key: _number(getattr(found, key))
             for key in ("estimate", "se_seeds", "se_frames", "standard_error", "degrees_of_freedom", "low", "high", "p")
         }
         listed[-1] |= {"values": [float(value) for value in values], "_found": found}
-        if primary:
+        if primary and where is frames:
             per_unit = study.get("frames_per_unit", 1)
             listed[-1]["se_frames_by_block"] = {
                 str(block): float(np.nanstd(_drawn(pairs, frames, measure, block // per_unit), ddof=1))
                 for block in SENSITIVITY_BLOCKS
             }
-    primaries = [entry for entry in listed if entry["primary"] and "_found" in entry]
-    p_values = [entry["_found"].p for entry in primaries]
-    # Holm counts the contrasts that were planned, also those that have no result yet.
-    missing = [float("nan")] * (sum(entry["primary"] for entry in listed) - len(primaries))
-    for entry, level, adjusted in zip(
-        primaries, statistics.holm_levels(p_values + missing), statistics.holm(p_values + missing)
-    ):
-        low, high = entry["_found"].interval(level)
-        entry |= {"holm_level": float(level), "holm_p": float(adjusted)}
-        entry |= {"holm_low": _number(low), "holm_high": _number(high)}
+    # Families are judged apart; a study that names none has one.
+    for family in dict.fromkeys(entry["primary"] for entry in listed if entry["primary"]):
+        _holm([entry for entry in listed if entry["primary"] == family], family in study.get("not_worse", ()), study)
     names = [entry["name"] for entry in listed]
     for entry in listed:
         # What a page calls it by: its name, or the whole of it where several share the name.
@@ -78,7 +74,31 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
         if found is not None:
             low, high = (found.low, found.high) if not entry["primary"] else found.interval(entry["holm_level"])
             entry["verdict"] = statistics.verdict(found.estimate, low, high, study.margin)
+            if "not_worse" in entry:
+                entry["verdict"] = "; ".join(filter(None, [entry["not_worse"], entry["verdict"]]))
     return listed
+
+
+def _holm(family, one_sided, study):
+    """Adds the levels at which Holm's procedure judges each contrast of a family, and the intervals there.
+
+    Of a family in `study.not_worse` it asks besides, one-sided and by a Holm procedure of its own, whether an arm is
+    worse than its reference by the margin.
+    """
+    measured = [entry for entry in family if "_found" in entry]
+    # Holm counts the contrasts that were planned, also those that have no result yet.
+    missing = [float("nan")] * (len(family) - len(measured))
+    p_values = [entry["_found"].p for entry in measured] + missing
+    for entry, level, adjusted in zip(measured, statistics.holm_levels(p_values), statistics.holm(p_values)):
+        low, high = entry["_found"].interval(level)
+        entry |= {"holm_level": float(level), "holm_p": float(adjusted)}
+        entry |= {"holm_low": _number(low), "holm_high": _number(high)}
+    if one_sided:
+        p_values = [entry["_found"].p_above(-study.margin) for entry in measured] + missing
+        for entry, level, adjusted in zip(measured, statistics.holm_levels(p_values), statistics.holm(p_values)):
+            low, _ = entry["_found"].interval(2 * level - 1)  # 1 - level lies below the lower end alone
+            entry |= {"not_worse_low": _number(low), "not_worse_p": float(adjusted)}
+            entry["not_worse"] = statistics.not_worse(low, study.margin)
 
 
 def _same_runs(one, other):
@@ -87,7 +107,7 @@ def _same_runs(one, other):
 
 def _paired(pairs, frames, measure):
     """Per seed, the mean of measure(arm) - measure(reference) over its pairs; None where a side has no such value."""
-    weights = np.ones(len(frames.ids))
+    weights = np.ones(len(frames.ids))  # photos have their own
     values = [[[frames.value(result, measure, weights) for result in pair] for pair in seed] for seed in pairs]
     values = np.array(values, float)  # None becomes NaN: [seeds, pairs, 2]
     return (values[..., 0] - values[..., 1]).mean(1) if np.isfinite(values).all() else None
@@ -116,7 +136,16 @@ class Frames:
         # In units, where results count several frames together.
         self.block, self.draws = study.block_frames // study.get("frames_per_unit", 1), study.draws
         self.freedom = statistics.block_degrees_of_freedom(self.sequences, self.block)
-        self._weights, self._arrays, self._drawn = {}, {}, {}
+        self._weights, self._arrays, self._drawn, self._photos = {}, {}, {}, {}
+
+    def of(self, measure):
+        """What a measure is resampled over: these frames, or the photos that it is of."""
+        match = measures.OF_OBJECTS.fullmatch(measure)
+        if not match:
+            return self
+        if match[2] not in self._photos:
+            self._photos[match[2]] = Photos(match[2], self.draws)
+        return self._photos[match[2]]
 
     def weights(self, block):
         if block not in self._weights:
@@ -175,6 +204,44 @@ class Frames:
         if key not in self._drawn:
             self._drawn[key] = self.value(result, measure, self.weights(block))
         return self._drawn[key]
+
+
+class Photos:
+    """The photos of a set of never-seen objects: independent of each other, so each is a block of its own."""
+
+    block = 1
+
+    def __init__(self, name, draws):
+        self.name, self.draws = name, draws
+        self.ids, self.freedom = (), 0
+        self._weights, self._drawn = None, {}
+
+    def value(self, result, measure, weights):
+        """The measure over all photos: of every bin, as it was counted. None where the run has not seen them."""
+        match = measures.OF_OBJECTS.fullmatch(measure)
+        if self.name not in result.get("objects", {}):
+            return None
+        self._set_photos(result)
+        score = result["objects"][self.name]["scores"].get(measures.objects_score(result, match))
+        return None if score is None else score["statistics"][match[1]]
+
+    def drawn(self, result, measure, block):
+        """The measure of resampled photos: [draws], from histograms in few bins, whose bias is alike in all draws."""
+        key = (result["id"], measure)
+        if key not in self._drawn:
+            match = measures.OF_OBJECTS.fullmatch(measure)
+            score = result["objects"][self.name]["scores"][measures.objects_score(result, match)]
+            rest, found = (self._weights @ results.unpack(score[side]) for side in ("rest", "object"))
+            self._drawn[key] = getattr(histograms, match[1])(rest, found)
+        return self._drawn[key]
+
+    def _set_photos(self, result):
+        ids = tuple(result["objects"][self.name]["ids"])
+        if not self.ids:
+            self.ids, self.freedom = ids, len(ids) - 1
+            self._weights = statistics.block_weights([self.name] * len(ids), 1, self.draws)
+        elif ids != self.ids:
+            raise ValueError(f"runs/{result['id']} has other photos of {self.name} than the runs before it.")
 
 
 def _caught_at(void, lost, share):

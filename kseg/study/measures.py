@@ -10,6 +10,9 @@ OF_HISTOGRAMS = re.compile(r"(auroc|recall_at_(0\.\d\d))_([a-z]+)_off_edge")  # 
 # Void caught where a share of the *correct* pixels is lost: the share, the kind ("movable": all but geometry), whether
 # off the edges only, the score (none: the treatment's own).
 OF_SCORES = re.compile(r"caught_at_(0\.\d\d)_([a-z]+)(_off_edge)?(?:@([a-z_]+))?")
+# Objects never seen, in photos (kseg/study/objects.py): the statistic, the set of photos, the score (none: the void
+# output and entropy together where there are both, else the treatment's own).
+OF_OBJECTS = re.compile(r"objects_(auroc|average_precision)_([a-z0-9_]+)(?:@([a-z_]+))?")
 _OF_RUN = tuple(f"{rule}_miou" for rule in ("forced", "native", "calibrated")) + ("miou_with_background",)
 _OF_RUN += tuple(f"{rule}abstain_rate{which}" for rule in ("", "calibrated_") for which in ("", "_correct"))
 _OF_VOID = re.compile(
@@ -58,8 +61,8 @@ def is_measure(name: str) -> bool:
 def is_contrasted(name: str) -> bool:
     """Whether contrasts can be of this measure: whether it can be had for resampled frames."""
     match, of_score = OF_HISTOGRAMS.fullmatch(name), OF_SCORES.fullmatch(name)
-    if of_score:
-        return bool(kinds(of_score[2]))
+    if of_score or OF_OBJECTS.fullmatch(name):
+        return not of_score or bool(kinds(of_score[2]))
     return name in MATRIX_MEASURES or bool(match and match[3] in ("all", *pixel_counts.KINDS))
 
 
@@ -82,10 +85,22 @@ def void_block(report: dict, kind: str, edge: str = ""):
 def measure_name(name):
     """A measure's name in words."""
     name = re.sub(r"recall_at_0\.0?(\d+)_(\w+)", r"\2 caught at \1 %", name.replace("_off_edge", ", off-edge"))
+    name = re.sub(r"caught_at_0\.0?(\d+)_([a-z]+)", r"\2 caught at \1 % of correct", name)
+    name = re.sub(r"objects_([a-z_]+?)_(road_\w+)", r"objects of \2, \1", name).replace("@", ", by ")
     return name.replace("_miou", " mIoU").replace("auroc", "AUROC").replace("_", " ")
 
 
 def unit(measure):
     """What a difference in a measure is counted in."""
-    names = {"auroc": "AUROC", "recall": "void caught"}
+    objects = OF_OBJECTS.fullmatch(measure)
+    if objects:
+        return "points of " + ("AUROC" if objects[1] == "auroc" else "average precision")
+    names = {"auroc": "AUROC", "recall": "void caught", "caught": "void caught"}
     return "points of " + ("mIoU" if measure.endswith("miou") else names.get(measure.split("_")[0], measure))
+
+
+def objects_score(result: dict, match) -> str:
+    """The score that a match of OF_OBJECTS reads of a run: the one it names, else the void output and entropy
+    together where the run has them, else the run's own."""
+    scores = result["objects"][match[2]]["scores"]
+    return match[3] or ("evidences" if "evidences" in scores else result["primary_score"])

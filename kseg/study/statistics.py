@@ -36,6 +36,23 @@ class Difference:
         reach = self._reach(level)
         return self.estimate - reach, self.estimate + reach
 
+    def p_above(self, bound: float) -> float:
+        """One-sided p value of "the difference is at most `bound`": the share at which the interval's lower end, with
+        that share below it, just reaches `bound`. 0.5 and more where the estimate is not above it; NaN with one seed.
+        """
+        if not math.isfinite(self.standard_error):
+            return math.nan
+        distance, smallest = self.estimate - bound, 1e-12
+        if self.standard_error == 0.0:
+            return smallest if distance > 0 else 1.0
+        if self._reach(1 - 2 * smallest) <= abs(distance):
+            share = smallest
+        else:
+            share = float(
+                optimize.brentq(lambda p: self._reach(1 - 2 * p) - abs(distance), smallest, 0.5, xtol=1e-13, rtol=1e-12)
+            )
+        return share if distance > 0 else 1 - share
+
     def _reach(self, level):
         if self.standard_error == 0.0:
             return 0.0
@@ -186,6 +203,18 @@ def verdict(estimate: float, low: float, high: float, margin: float) -> str:
         # A bound is rounded outward; the inner rounding only takes off what binary fractions add.
         return f"costs at most {math.ceil(round(-1000 * low, 6)) / 10:.1f}"
     return f"undecided (±{50 * (high - low):.1f})"
+
+
+def not_worse(low: float, margin: float) -> str:
+    """ "not worse" where the lower end of the interval lies above -margin, with how much worse at most; else "".
+
+    Said beside `verdict`: an effect may be there and be small.
+    """
+    if not np.isfinite(low) or low <= -margin:
+        return ""
+    if low >= 0:
+        return "not worse"
+    return f"not worse (at most {math.ceil(round(-1000 * low, 6)) / 10:.1f})"
 
 
 def class_iou(matrices) -> np.ndarray:

@@ -4,6 +4,7 @@ import ml_collections
 import numpy as np
 import pytest
 
+from kseg import histograms
 from kseg.study import contrasts, results
 
 CLASSES = 3
@@ -147,8 +148,8 @@ def test_all_void_is_every_kind_together_and_what_is_caught_is_read_where_the_sh
     labelled = np.array([[40, 5, 4, 0], [50, 0, 0, 1]])
     scene, geometry = np.array([[6, 0, 2, 2], [0, 0, 0, 0]]), np.array([[0, 0, 0, 0], [10, 0, 0, 20]])
     packed = {"labelled": labelled, "scene": scene, "geometry": geometry}
-    histograms = {name: results.pack(counts) for name, counts in packed.items()}
-    result = {"id": "a", "evaluation": {"frames": {"ids": ["d_0", "d_1"], "histograms": histograms}}}
+    packed = {name: results.pack(counts) for name, counts in packed.items()}
+    result = {"id": "a", "evaluation": {"frames": {"ids": ["d_0", "d_1"], "histograms": packed}}}
     frames = contrasts.Frames(a_study(), [result])
 
     def caught(kind, weights=(1.0, 1.0)):
@@ -166,3 +167,78 @@ def test_all_void_is_every_kind_together_and_what_is_caught_is_read_where_the_sh
     )
     assert every == pytest.approx((10 * scene + 30 * geometry) / 40)
     assert frames.value(result, "recall_at_0.05_unseen_off_edge", np.ones(2)) is None
+
+
+def test_families_are_judged_apart_and_only_the_named_ones_for_being_worse():
+    effects = {"a": (0.75, 1.0), "b": (0.75, 1.6), "c": (0.75, 1.0)}
+    listed = (
+        ("1a", "b", "a", "forced_miou", "accuracy"),
+        ("1b", "c", "a", "forced_miou", "accuracy"),
+        ("2", "b", "a", "auroc_scene_off_edge", "void"),
+    )
+    found = judged(np.random.default_rng(2), a_study(*listed, not_worse=("accuracy",), margin=0.05), effects, 6)
+    assert found[2]["holm_level"] == 0.95 and "not_worse" not in found[2]  # alone in its family
+    assert sorted(entry["holm_level"] for entry in found[:2]) in ([0.95, 0.975], [0.975, 0.975])
+    for entry in found[:2]:
+        assert (
+            (entry["not_worse_low"] > -0.05)
+            == entry["verdict"].startswith("not worse")
+            == (entry["not_worse_p"] < 0.05)
+        )
+    one = judged(np.random.default_rng(2), a_study(*((*entry[:4], True) for entry in listed)), effects, 6)
+    assert one[2]["holm_level"] > 0.95  # one of three
+
+
+def test_an_arm_that_is_worse_by_the_margin_is_seldom_called_not_worse():
+    study = a_study(
+        ("1a", "b", "a", "forced_miou", "accuracy"), ("1b", "c", "a", "forced_miou", "accuracy"),
+        not_worse=("accuracy",), margin=0.02,
+    )  # fmt: skip
+    random, false = np.random.default_rng(5), 0
+    effects = {"a": (0.75, 1.0), "b": (0.728, 1.0), "c": (0.728, 1.0)}  # 0.022 lower: a little more than the margin
+    assert truth(effects, "forced_miou") < -0.02
+    for _ in range(100):
+        false += any(entry["not_worse"] for entry in judged(random, study, effects, 6))
+    assert false <= 10  # 5 %, and two standard errors
+
+
+def photo_result(arm, seed, scores, ids=("a", "b", "c")):
+    evaluation = {"frames": {"ids": IDS, "histograms": {}}}
+    of_photos = {"ids": list(ids), "scores": scores}
+    return {
+        "id": f"{arm}-s{seed}", "primary_score": "entropy", "evaluation": evaluation, "objects": {"web": of_photos}
+    }  # fmt: skip
+
+
+def counted(rest, found):
+    rest, found = np.array(rest), np.array(found)
+    pooled = [float(getattr(histograms, name)(rest.sum(0), found.sum(0))) for name in ("auroc", "average_precision")]
+    statistics = dict(zip(("auroc", "average_precision"), pooled))
+    return {"statistics": statistics, "rest": results.pack(rest), "object": results.pack(found)}
+
+
+def test_objects_never_seen_are_resampled_by_photo_and_scored_by_both_evidences_where_there_are_two():
+    random = np.random.default_rng(0)
+    rest = random.integers(1, 50, (3, 8))
+    good, fair = np.arange(8) ** 2 * np.ones((3, 1), int), np.arange(8) * np.ones((3, 1), int)
+    by_arm = {"plain": {}, "extra": {}}
+    for seed in range(3):
+        noise = random.integers(0, 3, (3, 8))
+        by_arm["plain"][seed] = photo_result("plain", seed, {"entropy": counted(rest, fair + noise)})
+        both = {"entropy": counted(rest, fair), "evidences": counted(rest, good + noise)}
+        by_arm["extra"][seed] = photo_result("extra", seed, both)
+    name = "objects_average_precision_web"
+    study = a_study(("4", "extra", "plain", name, "void"), ("own", "extra", "plain", f"{name}@entropy", False))
+    frames = contrasts.Frames(study, [result for by_seed in by_arm.values() for result in by_seed.values()])
+    first, second = contrasts.judge(study, by_arm, frames)
+    expected = [
+        by_arm["extra"][seed]["objects"]["web"]["scores"]["evidences"]["statistics"]["average_precision"]
+        - by_arm["plain"][seed]["objects"]["web"]["scores"]["entropy"]["statistics"]["average_precision"]
+        for seed in range(3)
+    ]
+    np.testing.assert_allclose(first["values"], expected)
+    assert first["se_frames"] > 0 and frames.of(name).freedom == 2
+    assert first["estimate"] > second["estimate"]
+    by_arm["extra"][0]["objects"]["web"]["ids"][0] = "other"
+    with pytest.raises(ValueError, match="other photos of web"):
+        contrasts.judge(study, by_arm, contrasts.Frames(study, [by_arm["plain"][0]]))

@@ -184,3 +184,21 @@ def test_ignoring_that_frames_follow_each_other_undercovers():
         found = [statistics.difference(x[i].mean(1), draws[i], freedom) for i in range(simulations)]
         covered[block] = np.mean([entry.low <= 0 <= entry.high for entry in found])
     assert covered[1] < 0.6 and covered[20] > 0.9, covered
+
+
+@pytest.mark.parametrize("seeds", [3, 6])
+def test_the_one_sided_p_is_the_share_at_which_the_lower_end_reaches_the_bound(seeds):
+    values = np.array([-0.004, 0.002, -0.001, 0.003, -0.002, 0.001])[:seeds]
+    found = statistics.difference(values, np.random.default_rng(0).normal(0, 0.002, 500), 9)
+    p = found.p_above(-0.01)
+    assert 0 < p < 0.05 and found.interval(1 - 2 * p)[0] == pytest.approx(-0.01, abs=1e-6)
+    # Below its estimate and above it the two shares add up to one; at the estimate itself it is a coin's toss.
+    assert found.p_above(found.estimate + 0.003) + found.p_above(found.estimate - 0.003) == pytest.approx(1)
+    assert found.p_above(found.estimate) == pytest.approx(0.5)
+    assert np.isnan(statistics.difference(values[:1]).p_above(-0.01))
+
+
+def test_not_worse_is_said_where_the_lower_end_lies_inside_the_margin_alone():
+    assert statistics.not_worse(-0.0041, 0.01) == "not worse (at most 0.5)"
+    assert statistics.not_worse(0.001, 0.01) == "not worse"
+    assert statistics.not_worse(-0.01, 0.01) == statistics.not_worse(float("nan"), 0.01) == ""
