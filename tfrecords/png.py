@@ -97,7 +97,7 @@ def check_pixels(data: bytes, name: str) -> None:
     expected, found = _packed_bytes(data), 0
     unpack = zlib.decompressobj()
     try:
-        for piece in _pixel_pieces(data):
+        for piece in pixel_pieces(data):
             while not unpack.eof and found <= expected:
                 size = len(unpack.decompress(piece, _PIECE_OUT))
                 found, piece = found + size, unpack.unconsumed_tail
@@ -143,8 +143,8 @@ def _packed_bytes(data: bytes) -> int:
     return total
 
 
-def _pixel_pieces(data: bytes):
-    """Yields the pixel data of all chunks in pieces, as memoryviews."""
+def pixel_pieces(data: bytes):
+    """Yields the pixel data of all chunks of a PNG that `check` has passed, in pieces, as memoryviews."""
     view, position = memoryview(data), 8
     while position < len(data):
         length, kind = struct.unpack_from(">I4s", view, position)

@@ -1,6 +1,6 @@
 """What `kseg NAME` and tools/NAME.py run: absl flags in, one call into the library, errors in one line.
 
-One module a command, NAMES lists them; flags.py is what they have in common.
+One module a command, NAMES lists them; flags.py is what they have in common, conversion.py what the converters have.
 """
 
 # In the order of a first use.

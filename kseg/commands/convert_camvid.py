@@ -8,82 +8,55 @@ sequence's frames (over all splits that D has) become id 12 there, "bonnet", of 
 --keep_published_ids turns that off. tfrecords/FORMAT.md says what is written.
 """
 
-import collections
-import os
 import pathlib
 import re
-import sys
 
-import numpy as np
 from absl import flags
 
 import tfrecords
-from tfrecords import images, labels
-from tfrecords.conversion.convert import Derived
+from kseg.commands import conversion
+from tfrecords import labels, pixels
+from tfrecords.conversion.folder import pairing, survey
+from tfrecords.conversion.pairs import Derived
 
 _CAMVID_DIR = flags.DEFINE_string("camvid_dir", None, "Folder with train/, trainannot/, ...")
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder to write.")
 _SPLITS = flags.DEFINE_list("splits", [], "Splits to convert; default: those of train, val, test that are there.")
 _KEEP_PUBLISHED_IDS = flags.DEFINE_bool("keep_published_ids", False, "Do not derive id 12 (bonnet).")
-_NUM_SHARDS = flags.DEFINE_integer("num_shards", 4, "Files per split; the unit of parallel work.", lower_bound=1)
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes; 0 = one per core.", lower_bound=0)
-_IMAGE_FORMAT = flags.DEFINE_enum("image_format", "png", ["png", "jpeg"], "png: the published bytes.")
-_JPEG_QUALITY = flags.DEFINE_integer("jpeg_quality", 95, "Of --image_format=jpeg.", lower_bound=1, upper_bound=100)
-_VERIFY = flags.DEFINE_enum("verify", "fast", ["fast", "full"], "fast: checksums of every chunk. full: decode, too.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what is in --records_dir, once all is built.")
+conversion.define(4)
 
 _SPLIT_NAMES = ("train", "val", "test")
 _VOID, _BONNET = 11, 12
-_BONNET_SHARE = 0.9  # of a sequence's frames in which a position must be void
-_BONNET_MIN_FRAMES = 10  # fewer frames cannot tell what stands still from what happens to be there
 
 
 def main(argv):
-    if len(argv) > 1:
-        sys.exit(f"error: unexpected argument {argv[1]!r}; options are --name=value (see --help)")
-    for flag in ("camvid_dir", "records_dir"):
-        if not flags.FLAGS[flag].value:  # "" would mean the current folder
-            sys.exit(f"error: --{flag} is missing or empty; see --help")
-    try:
-        root = pathlib.Path(_CAMVID_DIR.value)
-        present = [name for name in _SPLIT_NAMES if (root / name).is_dir()]
-        if not present:
-            raise FileNotFoundError(f"{root} has none of the folders train, val, test; expected CamVid (see --help)")
-        splits = _SPLITS.value or present
-        pairs = {name: _pairs(root, name) for name in splits}
-        derived = None
-        if not _KEEP_PUBLISHED_IDS.value:
-            # The frames of splits that are not asked for tell, too, where a bonnet is, as far as they are there.
-            others = [name for name in present if name not in splits and all(_files(root, name))]
-            derived = _find_bonnets([pair for name in [*pairs, *others] for pair in _pairs(root, name)])
-        manifest = tfrecords.write(
-            _RECORDS_DIR.value,
-            labels.CAMVID,
-            pairs,
-            image_format=_IMAGE_FORMAT.value,
-            jpeg_quality=_JPEG_QUALITY.value,
-            num_shards=_NUM_SHARDS.value,
-            num_workers=_NUM_WORKERS.value,
-            verify=_VERIFY.value,
-            overwrite=_OVERWRITE.value,
-            derived=derived,
-            progress=True,
-        )
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on from here")
-    for sequence, mask in (derived.masks if derived else {}).items():
-        print(f"{sequence}: bonnet at {mask.sum()} positions, {mask.mean():.1%} of the frame")
-    for name, split in manifest.splits.items():
-        print(f"{_RECORDS_DIR.value}: {name}, {split.examples} examples in {len(split.shards)} shards")
+    conversion.run(argv, ("camvid_dir", "records_dir"), _convert)
 
 
-def _pairs(root: pathlib.Path, split: str) -> list[tfrecords.Pair]:
+def _convert():
+    root = pathlib.Path(_CAMVID_DIR.value)
+    present = [name for name in _SPLIT_NAMES if (root / name).is_dir()]
+    if not present:
+        raise FileNotFoundError(f"{root} has none of the folders train, val, test; expected CamVid (see --help)")
+    splits = _SPLITS.value or present
+    passed, options = pairing.Passed(), conversion.options()
+    found = {name: _files(root, name, passed if name in splits else pairing.Passed()) for name in {*present, *splits}}
+    pairs, lines = conversion.whole({name: _pairs(root, name, *found[name]) for name in splits})
+    derived = None
+    if not _KEEP_PUBLISHED_IDS.value:
+        # The frames of splits that are not asked for tell, too, where a bonnet is, as far as they are there.
+        others = [name for name in present if name not in splits and all(found[name])]
+        frames = [pair for name in splits for pair in pairs[name]]
+        frames += [pair for name in others for pair in _pairs(root, name, *found[name])]
+        where, lines_of_bonnets = survey.fixed(survey.look(frames, (_VOID,), options["num_workers"], False))
+        derived = Derived(_VOID, _BONNET, where)
+        lines += [line.replace("void at", "bonnet at") for line in lines_of_bonnets]
+    manifest = tfrecords.write(_RECORDS_DIR.value, labels.CAMVID, pairs, derived=derived, **options)
+    return manifest, passed.lines() + lines
+
+
+def _pairs(root: pathlib.Path, split: str, frames, annotations) -> list[tfrecords.Pair]:
     """Images of a split with their label files; ValueError where one is without the other."""
-    if split not in _SPLIT_NAMES:
-        raise ValueError(f"unknown split {split!r}; expected some of {', '.join(_SPLIT_NAMES)}")
-    frames, annotations = _files(root, split)
     for folder, found in ((root / split, frames), (root / f"{split}annot", annotations)):
         if not found:
             raise FileNotFoundError(f"{folder} has no *.png; expected CamVid's frames (see --help)")
@@ -92,40 +65,21 @@ def _pairs(root: pathlib.Path, split: str) -> list[tfrecords.Pair]:
             raise ValueError(f"{frames[image_id]} has no label file {root / f'{split}annot' / image_id}.png")
         raise ValueError(f"{annotations[image_id]} has no image {root / split / image_id}.png")
     return [
-        tfrecords.Pair(image_id, str(path), str(annotations[image_id]), _sequence(image_id))
-        for image_id, path in frames.items()
+        tfrecords.Pair(image_id, path, annotations[image_id], _sequence(image_id)) for image_id, path in frames.items()
     ]
 
 
-def _files(root: pathlib.Path, split: str) -> tuple[dict[str, pathlib.Path], dict[str, pathlib.Path]]:
-    """Frames and label maps of a split, by id; OSError where a folder cannot be read (pathlib's glob finds nothing)."""
-    found = {}, {}
-    for folder, paths in zip((root / split, root / f"{split}annot"), found):
-        if folder.is_dir():
-            with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries if entry.name.endswith(".png"))
-            paths.update((name.removesuffix(".png"), folder / name) for name in names)
-    return found
+def _files(root: pathlib.Path, split: str, passed: pairing.Passed):
+    """Frames and label maps of a split, by id, whatever the case of their suffixes."""
+    if split not in _SPLIT_NAMES:
+        raise ValueError(f"unknown split {split!r}; expected some of {', '.join(_SPLIT_NAMES)}")
+    found = []
+    for folder, suffixes in ((root / split, pixels.SUFFIXES), (root / f"{split}annot", (".png",))):
+        paths = pairing.find(folder, suffixes, passed) if folder.is_dir() else []
+        found.append({pairing.image_id(key): path for key, path in pairing.keyed(paths, folder).items()})
+    return tuple(found)
 
 
 def _sequence(image_id: str) -> str:
     """The name's head before the frame number: "0001TP" of "0001TP_006690", "0006R0" of "0006R0_f01080"."""
     return re.sub(r"_f?\d+$", "", image_id)
-
-
-def _find_bonnets(pairs: list[tfrecords.Pair]) -> Derived:
-    """Where each sequence is void in nearly all frames."""
-    frames, counts = collections.Counter(), {}
-    for pair in pairs:
-        void = images.decode_map(images.read_file(pair.label_path), pair.label_path) == _VOID
-        count = counts.setdefault(pair.sequence, np.zeros(void.shape, np.int32))
-        if count.shape != void.shape:
-            raise ValueError(f"{pair.label_path} is {void.shape}, others of its sequence are {count.shape}")
-        count += void
-        frames[pair.sequence] += 1
-    masks = {
-        name: count >= _BONNET_SHARE * frames[name]
-        for name, count in sorted(counts.items())
-        if frames[name] >= _BONNET_MIN_FRAMES
-    }
-    return Derived(_VOID, _BONNET, {name: mask for name, mask in masks.items() if mask.any()})

@@ -14,28 +14,22 @@ val_coarse (coarse labels, in which id 0 means that nobody looked). Killed or st
 finished folder it checks, adds splits, or refuses. tfrecords/FORMAT.md says what is written.
 """
 
-import os
 import pathlib
-import sys
+import re
 
 from absl import flags
 
 import tfrecords
-from tfrecords import labels
+from kseg.commands import conversion
+from tfrecords import labels, pixels
+from tfrecords.conversion.folder import pairing
 
 _CITYSCAPES_DIR = flags.DEFINE_string("cityscapes_dir", None, "Folder with leftImg8bit/ and gtFine/.")
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder to write.")
 _SPLITS = flags.DEFINE_list("splits", [], "Splits to convert; default: those of train, val, test that are there.")
-_NUM_SHARDS = flags.DEFINE_integer("num_shards", 10, "Files per split; the unit of parallel work.", lower_bound=1)
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes; 0 = one per core.", lower_bound=0)
-_IMAGE_FORMAT = flags.DEFINE_enum(
-    "image_format", "png", ["png", "jpeg"], "png: the published bytes. jpeg: smaller and faster to read, not lossless."
-)
-_JPEG_QUALITY = flags.DEFINE_integer("jpeg_quality", 95, "Of --image_format=jpeg.", lower_bound=1, upper_bound=100)
-_VERIFY = flags.DEFINE_enum("verify", "fast", ["fast", "full"], "fast: checksums of every chunk. full: decode, too.")
 _RUNNER = flags.DEFINE_enum("runner", "local", ["local", "beam"], "beam: Apache Beam (pip install 'kseg[beam]').")
 _BEAM_OPTIONS = flags.DEFINE_list("beam_options", [], "Beam's own options, such as --runner=FlinkRunner.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what is in --records_dir, once all is built.")
+conversion.define(10, format_help="png: the published bytes. jpeg: smaller and faster to read, not lossless.")
 
 # split -> (folder under leftImg8bit, annotation folder or None, folder under it)
 _LAYOUT = {
@@ -49,52 +43,44 @@ _LAYOUT = {
 _DEFAULT_SPLITS = ("train", "val", "test")
 
 
+# What else lies beside the label maps.
+_OTHER_LABELS = ("_color.png", "instanceids.png", "trainids.png", "_polygons.json")
+
+
 def main(argv):
-    if len(argv) > 1:
-        sys.exit(f"error: unexpected argument {argv[1]!r}; options are --name=value (see --help)")
-    for flag in ("cityscapes_dir", "records_dir"):
-        if not flags.FLAGS[flag].value:  # "" would mean the current folder
-            sys.exit(f"error: --{flag} is missing or empty; see --help")
-    try:
-        root = pathlib.Path(_CITYSCAPES_DIR.value)
-        if not (root / "leftImg8bit").is_dir():
-            raise FileNotFoundError(f"{root} has no folder leftImg8bit; expected Cityscapes' layout (see --help)")
-        splits = _SPLITS.value or [name for name in _DEFAULT_SPLITS if (root / "leftImg8bit" / name).is_dir()]
-        if not splits:
-            raise FileNotFoundError(f"{root / 'leftImg8bit'} has none of the folders {', '.join(_DEFAULT_SPLITS)}")
-        pairs = {name: _pairs(root, name) for name in splits}
-        manifest = tfrecords.write(
-            _RECORDS_DIR.value,
-            labels.CITYSCAPES,
-            pairs,
-            image_format=_IMAGE_FORMAT.value,
-            jpeg_quality=_JPEG_QUALITY.value,
-            num_shards=_NUM_SHARDS.value,
-            num_workers=_NUM_WORKERS.value,
-            verify=_VERIFY.value,
-            overwrite=_OVERWRITE.value,
-            unannotated_ids={name: (0,) for name in splits if _LAYOUT[name][1] == "gtCoarse"},
-            runner=_RUNNER.value,
-            beam_options=tuple(_BEAM_OPTIONS.value),
-            progress=True,
-        )
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on from here")
-    for name, split in manifest.splits.items():
-        print(f"{_RECORDS_DIR.value}: {name}, {split.examples} examples in {len(split.shards)} shards")
+    conversion.run(argv, ("cityscapes_dir", "records_dir"), _convert)
 
 
-def _pairs(root: pathlib.Path, split: str) -> list[tfrecords.Pair]:
+def _convert():
+    root = pathlib.Path(_CITYSCAPES_DIR.value)
+    if not (root / "leftImg8bit").is_dir():
+        raise FileNotFoundError(f"{root} has no folder leftImg8bit; expected Cityscapes' layout (see --help)")
+    splits = _SPLITS.value or [name for name in _DEFAULT_SPLITS if (root / "leftImg8bit" / name).is_dir()]
+    if not splits:
+        raise FileNotFoundError(f"{root / 'leftImg8bit'} has none of the folders {', '.join(_DEFAULT_SPLITS)}")
+    passed = pairing.Passed()
+    pairs, lines = conversion.whole({name: _pairs(root, name, passed) for name in splits})
+    manifest = tfrecords.write(
+        _RECORDS_DIR.value,
+        labels.CITYSCAPES,
+        pairs,
+        unannotated_ids={name: (0,) for name in splits if _LAYOUT[name][1] == "gtCoarse"},
+        runner=_RUNNER.value,
+        beam_options=tuple(_BEAM_OPTIONS.value),
+        **conversion.options(),
+    )
+    return manifest, passed.lines() + lines
+
+
+def _pairs(root: pathlib.Path, split: str, passed: pairing.Passed) -> list[tfrecords.Pair]:
     """Images of a split with their label files; ValueError where one is without the other."""
     if split not in _LAYOUT:
         raise ValueError(f"unknown split {split!r}; expected some of {', '.join(_LAYOUT)}")
     folder, annotation = _LAYOUT[split]
-    images = _find(root / "leftImg8bit" / folder, "_leftImg8bit.png")
+    images = _find(root / "leftImg8bit" / folder, "_leftImg8bit", pixels.SUFFIXES, passed)
     if annotation is None:
-        return [tfrecords.Pair(image_id, str(path)) for image_id, path in images.items()]
-    found = _find(root / annotation / folder, f"_{annotation}_labelIds.png")
+        return [tfrecords.Pair(image_id, path) for image_id, path in images.items()]
+    found = _find(root / annotation / folder, f"_{annotation}_labelIds", (".png",), passed)
     for image_id in sorted(images.keys() ^ found.keys()):
         if image_id in images:
             raise ValueError(
@@ -102,28 +88,20 @@ def _pairs(root: pathlib.Path, split: str) -> list[tfrecords.Pair]:
                 f"{root / annotation / folder / images[image_id].parent.name / image_id}_{annotation}_labelIds.png"
             )
         raise ValueError(f"{found[image_id]} has no image under {root / 'leftImg8bit' / folder}; is a part missing?")
-    return [tfrecords.Pair(image_id, str(path), str(found[image_id])) for image_id, path in images.items()]
+    return [tfrecords.Pair(image_id, path, found[image_id]) for image_id, path in images.items()]
 
 
-def _find(folder: pathlib.Path, suffix: str) -> dict[str, pathlib.Path]:
-    """id -> file, for <folder>/<city>/<id><suffix>."""
+def _find(folder: pathlib.Path, ending: str, suffixes, passed: pairing.Passed) -> dict[str, pathlib.Path]:
+    """id -> file, for <folder>/<city>/<id><ending>.png, or another of the suffixes, in upper or lower case."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder; expected <city>/*{suffix} in it (see --help)")
-    found = {}
-    for city in _entries(folder):
-        for entry in _entries(city) if city.is_dir() else ():
-            if not entry.name.endswith(suffix):
-                continue
-            image_id, path = entry.name.removesuffix(suffix), pathlib.Path(entry)
-            if image_id in found:
-                raise ValueError(f"{path} and {found[image_id]} have the same id; remove one")
-            found[image_id] = path
+        raise FileNotFoundError(f"{folder} is not a folder; expected <city>/*{ending}.png in it (see --help)")
+    endings = [f"{ending}{suffix}".lower() for suffix in suffixes]
+    found: dict[str, pathlib.Path] = {}
+    for path in pairing.find(folder, endings, passed, _OTHER_LABELS):
+        image_id = re.sub(rf"{ending}\.[^.]+$", "", path.name, flags=re.IGNORECASE)
+        if image_id in found:
+            raise ValueError(f"{path} and {found[image_id]} have the same id; remove one")
+        found[image_id] = path
     if not found:
-        raise FileNotFoundError(f"{folder} has no <city>/*{suffix}; expected Cityscapes' layout (see --help)")
+        raise FileNotFoundError(f"{folder} has no <city>/*{ending}.png; expected Cityscapes' layout (see --help)")
     return found
-
-
-def _entries(folder) -> list[os.DirEntry]:
-    """What is in a folder, by name; OSError where it cannot be read (pathlib's glob would find nothing in it)."""
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)

@@ -9,10 +9,9 @@ and R/classes.csv is written for you to edit. Folders train, val and test below 
 the same command goes on. tfrecords/FORMAT.md says what is written.
 """
 
-import sys
-
 from absl import flags
 
+from kseg.commands import conversion
 from tfrecords.conversion.folder import convert
 
 _IMAGES_DIR = flags.DEFINE_string("images_dir", None, "Folder of pictures.")
@@ -33,20 +32,14 @@ _UNCOVERED = flags.DEFINE_string("uncovered", "", "Class of pixels that no polyg
 _FIXED_VOID = flags.DEFINE_enum(
     "fixed_void", "auto", ["auto", "off"], "auto: what is void at fixed places of a sequence is of kind geometry."
 )
-_NUM_SHARDS = flags.DEFINE_integer("num_shards", 10, "Files per split; the unit of parallel work.", lower_bound=1)
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes; 0 = one per core.", lower_bound=0)
-_IMAGE_FORMAT = flags.DEFINE_enum("image_format", "auto", ["auto", "png", "jpeg"], "auto: as the pictures are.")
-_JPEG_QUALITY = flags.DEFINE_integer("jpeg_quality", 95, "Of --image_format=jpeg.", lower_bound=1, upper_bound=100)
-_VERIFY = flags.DEFINE_enum("verify", "fast", ["fast", "full"], "fast: checksums of every chunk. full: decode, too.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what is in --records_dir, once all is built.")
+conversion.define(10, ("auto", "png", "jpeg"), "auto: what keeps the pictures' bytes, or loses nothing.")
 
 
 def main(argv):
-    if len(argv) > 1:
-        sys.exit(f"error: unexpected argument {argv[1]!r}; options are --name=value (see --help)")
-    for flag in ("images_dir", "records_dir"):
-        if not flags.FLAGS[flag].value:  # "" would mean the current folder
-            sys.exit(f"error: --{flag} is missing or empty; see --help")
+    conversion.run(argv, ("images_dir", "records_dir"), _convert)
+
+
+def _convert():
     options = convert.Options(
         images_dir=_IMAGES_DIR.value,
         labels_dir=_LABELS_DIR.value,
@@ -59,21 +52,4 @@ def main(argv):
         uncovered=_UNCOVERED.value,
         fixed_void=_FIXED_VOID.value,
     )
-    try:
-        manifest = convert.convert(
-            options,
-            _RECORDS_DIR.value,
-            image_format=_IMAGE_FORMAT.value,
-            jpeg_quality=_JPEG_QUALITY.value,
-            num_shards=_NUM_SHARDS.value,
-            num_workers=_NUM_WORKERS.value,
-            verify=_VERIFY.value,
-            overwrite=_OVERWRITE.value,
-            progress=True,
-        )
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on from here")
-    for name, split in manifest.splits.items():
-        print(f"{_RECORDS_DIR.value}: {name}, {split.examples} examples in {len(split.shards)} shards")
+    return convert.convert(options, _RECORDS_DIR.value, whole=conversion.whole, **conversion.options()), []

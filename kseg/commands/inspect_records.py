@@ -53,11 +53,14 @@ def main(argv):
 
 def describe(manifest: tfrecords.Manifest) -> str:
     """The summary, several lines."""
-    bytes_ = "as published" if manifest.jpeg_quality == 0 else f"transcoded at quality {manifest.jpeg_quality}"
+    # Which of them were JPEG before, the records do not say.
+    bytes_ = (
+        "" if manifest.jpeg_quality == 0 else f" (JPEG files as they were, others at quality {manifest.jpeg_quality})"
+    )
     table = manifest.full_table
     lines = [
         f"{manifest.records_dir}: {table.name}, {table.num_classes} classes, {len(table.void_labels)} void ids; "
-        f"{manifest.image_format} images, {bytes_}",
+        f"{manifest.image_format} images{bytes_}",
         "",
         f"{'split':<14}{'examples':>9}{'shards':>8}{'MiB':>10}{'first image':>13}  labels",
     ]

@@ -856,7 +856,7 @@ def test_full_verification_of_a_finished_folder_decodes_its_inputs(own_source, t
 
 def test_sixteen_bits_are_not_made_jpeg(own_source, tmp_path):
     path = _one(own_source, IMAGE)
-    tiny_folders.save(path, np.full((tiny_folders.HEIGHT, tiny_folders.WIDTH), 700, np.uint16))
+    tiny_folders.save(path, np.full((tiny_folders.HEIGHT, tiny_folders.WIDTH), 40000, np.uint16))
     arguments = (own_source, tmp_path / "records", "--num_workers=1")
     line = _refused(_cityscapes(*arguments, "--image_format=jpeg"))
     assert f"{path} has 16 bits per channel, which JPEG cannot hold" in line

@@ -5,6 +5,7 @@ the finished shard it leaves a note of what the shard was made from, so that a l
 changed and need not do it again. Does not know folders, manifests or other shards; never imports TensorFlow.
 """
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -16,85 +17,9 @@ import zlib
 import numpy as np
 from PIL import Image, features
 
-from tfrecords import example, files, images, labels, manifest, shards
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """The files of one example.
-
-    Paths may be pathlib's.
-
-    Attributes:
-        image_id: unique in its split; without "/" and "\\", since files are named after it.
-        image_path: PNG or JPEG.
-        label_path: PNG of published ids; None for an image without labels.
-        sequence: a key of `Derived.masks`, or "".
-        reader: how the label file's bytes become ids: read(data, name) -> uint8 [H, W], and digest(), which identifies
-            it; None for a PNG of ids.
-        payload: what the reader reads, where `label_path` is one file for many images; None for the file itself.
-
-    Raises:
-        ValueError: an image id or a path of another type, an image id that names no file.
-    """
-
-    image_id: str
-    image_path: str
-    label_path: str | None = None
-    sequence: str = ""
-    reader: object | None = None
-    payload: bytes | None = None
-
-    def __post_init__(self):
-        name = self.image_id
-        if not isinstance(name, str) or not name or name in (".", "..") or any(c in name for c in "/\\\0"):
-            raise ValueError(
-                f"image id {name!r} of {self.image_path}: expected a name without / and \\, since files are named "
-                "after it; join the names of folder and file with _"
-            )
-        try:
-            object.__setattr__(self, "image_path", os.fspath(self.image_path))
-            if self.label_path is not None:
-                object.__setattr__(self, "label_path", os.fspath(self.label_path))
-        except TypeError as error:
-            raise ValueError(
-                f"image {name}: expected paths of an image and a label file, got {self.image_path!r} and "
-                f"{self.label_path!r}"
-            ) from error
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Derived:
-    """An id that is not published but follows from where published pixels lie.
-
-    Pixels of id `from_id` within a sequence's mask become `to_id`.
-
-    Attributes:
-        from_id, to_id: ids of the label table; `from_id` may be several.
-        masks: sequence -> bool [H, W].
-    """
-
-    from_id: int | tuple[int, ...]
-    to_id: int
-    masks: dict[str, np.ndarray]
-
-    def apply(self, ids: np.ndarray, pair: Pair) -> np.ndarray:
-        """`ids` uint8 [H, W] with the derived id in place."""
-        mask = self.masks.get(pair.sequence)
-        if mask is None:
-            return ids
-        if mask.shape != ids.shape:
-            raise ValueError(
-                f"{pair.label_path} is {_size(ids.shape)}, others of sequence {pair.sequence} are {_size(mask.shape)}"
-            )
-        return np.where(np.isin(ids, self.from_id) & mask, np.uint8(self.to_id), ids)
-
-    def digest(self, sequence: str) -> str:
-        """Identifies what `apply` does to this sequence."""
-        mask = self.masks.get(sequence)
-        if mask is None:
-            return ""
-        return hashlib.sha256(f"{self.from_id} {self.to_id} {mask.shape}".encode() + mask.tobytes()).hexdigest()
+from tfrecords import example, files, images, labels, manifest, pixels, shards
+from tfrecords.conversion import pictures
+from tfrecords.conversion.pairs import Derived, Pair, size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +36,7 @@ class Job:
         jpeg_quality: 1..100.
         verify: "fast" checks image bytes as images.check does, "full" decodes every pixel.
         derived: see `Derived`.
+        bits, from_jpeg: as in pictures.stored.
     """
 
     work_dir: str
@@ -122,6 +48,8 @@ class Job:
     jpeg_quality: int
     verify: str
     derived: Derived | None = None
+    bits: int = 0
+    from_jpeg: bool = False
 
 
 def build(job: Job, count=lambda: None) -> dict:
@@ -132,7 +60,8 @@ def build(job: Job, count=lambda: None) -> dict:
         count: called once per example done.
 
     Returns:
-        The note: {"fingerprint": str, "shard": the manifest's entry, "id_pixels": {id: count}}.
+        The note: {"fingerprint": str, "shard": the manifest's entry, "id_pixels": {id: count}, "pictures": {what was
+        done to pictures: to how many}}.
 
     Raises:
         ValueError: a file is damaged, sizes differ, an id is not in the table; the message names the file.
@@ -146,12 +75,12 @@ def build(job: Job, count=lambda: None) -> dict:
             count()
         return note
     lookups = {name: job.table.encoding(name).tobytes() for name in ("ignore", "background")}
-    inputs, pixels = hashlib.sha256(), np.zeros(256, np.int64)
+    inputs, histogram, done = hashlib.sha256(), np.zeros(256, np.int64), collections.Counter()
     with shards.Writer(path) as writer:
         for pair in job.pairs:
             image, label = _read(pair)
             _add_inputs(inputs, job, pair, image, label)
-            writer.write(example.encode(_example(job, pair, image, label, lookups, pixels)))
+            writer.write(example.encode(_example(job, pair, image, label, lookups, histogram, done)))
             count()
     shard = manifest.Shard(
         file=job.file,
@@ -162,8 +91,9 @@ def build(job: Job, count=lambda: None) -> dict:
         offsets=tuple(writer.offsets),
         image_ids=tuple(pair.image_id for pair in job.pairs),
     )
-    id_pixels = {str(number): int(pixels[number]) for number in np.flatnonzero(pixels)}
+    id_pixels = {str(number): int(histogram[number]) for number in np.flatnonzero(histogram)}
     note = {"fingerprint": fingerprint, "shard": dataclasses.asdict(shard), "id_pixels": id_pixels}
+    note["pictures"] = dict(sorted(done.items()))
     files.write_file(note_path(path), json.dumps(note).encode())
     return note
 
@@ -184,7 +114,7 @@ def compare(job: Job, shard: manifest.Shard, count=lambda: None) -> str:
         image, label = _read(pair)
         _add_inputs(inputs, job, pair, image, label)
         if job.verify == "full":
-            images.decode_fully(image, pair.image_path)
+            pixels.decode(image, pair.image_path, job.bits)
             if label is not None:
                 (images.decode_map if pair.reader is None else pair.reader.read)(label, pair.label_path)
         count()
@@ -222,32 +152,20 @@ def read_note(job: Job) -> dict:
     return note
 
 
-def _example(job, pair, image, label, lookups, pixels) -> example.Example:
-    header = images.check(image, pair.image_path)
-    if job.image_format == "png" and header.format != "png":
-        raise ValueError(f"{pair.image_path} is a {header.format}; convert with --image_format=jpeg")
-    if job.image_format != header.format and header.bit_depth > 8:
-        raise ValueError(
-            f"{pair.image_path} has {header.bit_depth} bits per channel, which JPEG cannot hold; convert with "
-            "--image_format=png, or make it 8-bit first"
-        )
-    decoded = None
-    if job.verify == "full" or job.image_format != header.format:
-        decoded = images.decode_fully(image, pair.image_path)
-    if job.image_format != header.format:
-        image = images.encode_jpeg(decoded, job.jpeg_quality)
+def _example(job, pair, image, label, lookups, pixels_of_ids, done) -> example.Example:
+    image, header, orientation, changes = pictures.stored(
+        image, pair.image_path, job.image_format, job.jpeg_quality, job.bits, job.from_jpeg, job.verify == "full"
+    )
+    done.update(changes)
     maps = {}
     if label is not None:
         read = images.decode_map if pair.reader is None else pair.reader.read
         ids = published = read(label, pair.label_path)
         if ids.shape != (header.height, header.width):
-            raise ValueError(
-                f"label {pair.label_path} is {_size(ids.shape)} but its image {pair.image_path} is "
-                f"{header.height}x{header.width}; use the label file of the same frame"
-            )
+            raise ValueError(_of_other_size(pair, ids.shape, header, orientation))
         if job.derived is not None:
             ids = job.derived.apply(ids, pair)
-        pixels += _histogram(ids, job, pair)
+        pixels_of_ids += _histogram(ids, job, pair)
         raw = ids.tobytes()
         keep = ids is published and pair.reader is None and images.is_plain_map(label)
         maps["ids_png"] = label if keep else images.encode_map(ids)
@@ -255,6 +173,18 @@ def _example(job, pair, image, label, lookups, pixels) -> example.Example:
             target = np.frombuffer(raw.translate(lookup), np.uint8).reshape(ids.shape)
             maps[f"{name}_png"] = images.encode_map(target)
     return example.Example(pair.image_id, image, job.image_format, header.height, header.width, **maps)
+
+
+def _of_other_size(pair, shape, header, orientation) -> str:
+    found = (
+        f"label {pair.label_path} is {size(shape)} but its image {pair.image_path} is {header.height}x{header.width}"
+    )
+    if orientation == 1:
+        return f"{found}; use the label file of the same frame"
+    return (
+        f"{found} once turned upright by its EXIF orientation {orientation}; label the picture as a viewer shows it, "
+        "or take the orientation out of its EXIF"
+    )
 
 
 def _histogram(ids, job, pair) -> np.ndarray:
@@ -280,7 +210,9 @@ def _add_inputs(inputs, job: Job, pair: Pair, image: bytes, label: bytes | None)
     derived = job.derived.digest(pair.sequence) if job.derived else ""
     sizes = [len(image), -1 if label is None else len(label)]
     reader = [pair.reader.digest()] if pair.reader else []
-    inputs.update(json.dumps([pair.image_id, sizes, derived, *reader]).encode())
+    treated = pictures.treatment(image, pair.image_path, job.bits)
+    treated = [{"picture": treated}] if treated else []
+    inputs.update(json.dumps([pair.image_id, sizes, derived, *reader, *treated]).encode())
     inputs.update(image)
     inputs.update(label or b"")
 
@@ -299,7 +231,7 @@ def _fingerprint(job: Job) -> str:
     described = [
         [manifest.VERSION, _program()],
         job.table.to_json(),
-        [job.image_format, job.jpeg_quality, job.verify],
+        [job.image_format, job.jpeg_quality, job.verify, job.bits, job.from_jpeg],
         [Image.__version__, features.version("jpg"), zlib.ZLIB_RUNTIME_VERSION, np.__version__],
         [[pair.image_id, job.derived.digest(pair.sequence) if job.derived else ""] for pair in job.pairs],
         [pair.reader.digest() if pair.reader else "" for pair in job.pairs],
@@ -331,7 +263,3 @@ def _finished(job: Job, path: str, fingerprint: str) -> dict | None:
         return note if note["fingerprint"] == fingerprint and whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _size(shape) -> str:
-    return "x".join(str(n) for n in shape)

@@ -6,13 +6,14 @@ stopped. The bytes depend on inputs and options, never on time, place or number 
 is the caller's knowledge (tools/convert_*.py).
 """
 
+import collections
 import hashlib
 import os
 import pathlib
 
-from tfrecords import labels, manifest
-from tfrecords.conversion import build, runners, staging
-from tfrecords.conversion.build import Derived, Pair
+from tfrecords import labels, manifest, pixels
+from tfrecords.conversion import build, pictures, runners, staging
+from tfrecords.conversion.pairs import Derived, Pair
 
 __all__ = ["Derived", "Pair", "write"]
 
@@ -33,6 +34,8 @@ def write(
     runner: str = "local",
     beam_options: tuple[str, ...] = (),
     progress: bool = False,
+    bits: int = 0,
+    say=lambda line: None,
 ) -> manifest.Manifest:
     """Converts `splits` into `records_dir`.
 
@@ -43,8 +46,10 @@ def write(
         records_dir: folder to make or to add to.
         table: label table of fully annotated splits.
         splits: name -> pairs, in any order. A split whose pairs have no label file holds images alone.
-        image_format: "png" keeps the files' bytes; "jpeg" keeps JPEG files' bytes and transcodes PNG files.
-        jpeg_quality: of the transcoding, 1..100.
+        image_format: "png" keeps PNG files' bytes and refuses JPEG; "jpeg" keeps JPEG files' bytes and transcodes
+            others; "auto" is "jpeg" where all are JPEG, else "png", of which JPEG files become a part without loss.
+            pixels.py says what is done to other pictures than upright ones of 8 bits in colour.
+        jpeg_quality: of what becomes JPEG, 1..100.
         num_shards: per split; fewer where a split has fewer images.
         num_workers: processes; 0 = one per core that this process may use.
         verify: "fast" or "full", see build.Job.
@@ -54,6 +59,8 @@ def write(
         runner: "local", or "beam" for Apache Beam.
         beam_options: command-line options of Beam's pipeline.
         progress: show a bar on stderr.
+        bits: how many of 16 bits a picture uses (10 or 12 of many cameras); 0: all.
+        say: called with a line for each thing that was done to pictures, and to how many.
 
     Returns:
         The folder's manifest.
@@ -63,9 +70,12 @@ def write(
         OSError: a file cannot be read or written. After either error the folder is as it was.
     """
     folder = pathlib.Path(records_dir)
-    _check_arguments(table, splits, image_format, jpeg_quality, num_shards, verify)
+    _check_arguments(splits, image_format, jpeg_quality, num_shards, verify, bits)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; expected a folder to write records into")
+    auto = image_format == "auto"
+    if auto:
+        image_format = pictures.auto_format(pair.image_path for pairs in splits.values() for pair in pairs)
     quality = jpeg_quality if image_format == "jpeg" else 0
     plans = {
         name: _jobs(
@@ -78,6 +88,8 @@ def write(
             jpeg_quality=quality,
             verify=verify,
             derived=derived,
+            bits=bits,
+            from_jpeg=auto,
         )
         for name in sorted(splits)
     }
@@ -89,15 +101,17 @@ def write(
         _check_same(old, plans, unannotated_ids or {}, run)
         plans = {name: jobs for name, jobs in plans.items() if name not in old.splits}
     if plans:
-        _build_and_move(folder, plans, old, digest, table, image_format, quality, unannotated_ids or {}, run)
+        _build_and_move(folder, plans, old, digest, table, image_format, quality, unannotated_ids or {}, run, say)
     else:
         staging.remove_finished(folder)
     return manifest.info(folder)
 
 
-def _check_arguments(table, splits, image_format, jpeg_quality, num_shards, verify) -> None:
-    if image_format not in ("png", "jpeg"):
-        raise ValueError(f"image_format is {image_format!r}; expected png or jpeg")
+def _check_arguments(splits, image_format, jpeg_quality, num_shards, verify, bits) -> None:
+    if image_format not in pictures.FORMATS:
+        raise ValueError(f"image_format is {image_format!r}; expected png, jpeg or auto")
+    if bits not in pixels.BITS:
+        raise ValueError(f"bits is {bits}; expected one of {', '.join(map(str, pixels.BITS))}")
     if verify not in ("fast", "full"):
         raise ValueError(f"verify is {verify!r}; expected fast or full")
     if not 1 <= jpeg_quality <= 100:
@@ -185,7 +199,7 @@ def _check_same(old, plans, unannotated_ids, run) -> None:
             raise ValueError(f"{old.records_dir}: {job.file} is not what converting gives: {reason}; use --overwrite")
 
 
-def _build_and_move(folder, plans, old, digest, table, image_format, quality, unannotated_ids, run) -> None:
+def _build_and_move(folder, plans, old, digest, table, image_format, quality, unannotated_ids, run, say) -> None:
     jobs = [job for name in plans for job in plans[name]]
     with staging.opened(folder, {job.file for job in jobs}, digest) as move:
         total = sum(len(job.pairs) for job in jobs)
@@ -199,6 +213,11 @@ def _build_and_move(folder, plans, old, digest, table, image_format, quality, un
                 _split(name, split_notes, split_jobs[0].table, has_labels, tuple(unannotated_ids.get(name, ())))
             )
         move(manifest.to_bytes(table, image_format, quality, splits), replace=old is None)
+    done = collections.Counter()
+    for note in notes.values():
+        done.update(note["pictures"])
+    for what, count in sorted(done.items()):
+        say(f"{count} picture{'s' * (count != 1)} {what}")
 
 
 def _split(name, notes, table, has_labels, unannotated) -> manifest.Split:

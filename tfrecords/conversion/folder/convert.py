@@ -9,8 +9,8 @@ import os
 import pathlib
 
 import tfrecords
-from tfrecords import files, labels
-from tfrecords.conversion import build
+from tfrecords import files, labels, pixels
+from tfrecords.conversion import pairs as records_pairs
 from tfrecords.conversion.folder import coco, masks, pairing, presets, shapes, survey, tables
 
 FORMATS = ("auto", "ids", "coco")
@@ -34,13 +34,14 @@ class Options:
     fixed_void: str = "auto"
 
 
-def convert(options: Options, records_dir: str | os.PathLike, say=print, **write) -> tfrecords.Manifest:
+def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=None, **write) -> tfrecords.Manifest:
     """Converts a folder of own data.
 
     Args:
         options: what and how.
         records_dir: folder to make or to add to, as of `tfrecords.write`.
         say: called with each line about what was found.
+        whole: leaves out pairs of splits of which a file is damaged, and gives lines about them (damaged.without).
         **write: options of `tfrecords.write`.
 
     Returns:
@@ -65,6 +66,7 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, **write
     splits = _with_val({name: pairs for name, pairs in splits.items() if pairs}, options, say)
     if not any(pair.label_path for pairs in splits.values() for pair in pairs):
         raise ValueError(f"{options.images_dir} and {options.labels_dir} have no pair of an image and a label file")
+    splits, last_lines = whole(splits) if whole else (splits, [])
     labelled = [pair for pairs in splits.values() for pair in pairs if pair.label_path]
     watched = void_ids if options.fixed_void == "auto" else ()
     workers, progress = write.get("num_workers", 0), write.get("progress", False)
@@ -85,15 +87,15 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, **write
         }
     for line in passed.lines():
         say(line)
-    if write.get("image_format", "auto") == "auto":
-        write["image_format"] = _image_format(splits)
-    manifest = tfrecords.write(records_dir, table, splits, derived=derived, **write)
+    manifest = tfrecords.write(records_dir, table, splits, derived=derived, say=say, **{"image_format": "auto"} | write)
     for line in describe(table, seen):
         say(line)
     if own_table and notes is None:
         path = pathlib.Path(records_dir) / "classes.csv"
         files.write_file(path, tables.to_csv(table).encode())
         say(f"no --classes: the ids found are classes; wrote {path}: name them, and convert with --classes of a copy")
+    for line in last_lines:
+        say(line)
     return manifest
 
 
@@ -156,7 +158,7 @@ def _found(options: Options, preset, passed):
     label_suffix = options.label_suffix or (preset.label_suffix if preset else "")
     parts = []
     for name, images, found in folders:
-        some = _keyed(images, pairing.PICTURES, image_suffix, options.image_suffix, passed)
+        some = _keyed(images, pixels.SUFFIXES, image_suffix, options.image_suffix, passed)
         these = None if found is None else _keyed(found, _MASKS, label_suffix, options.label_suffix, passed, found)
         if these is not None and not label_suffix:
             common = pairing.common_suffix(some, these)
@@ -185,7 +187,7 @@ def _split_of(stem: str) -> str:
 
 
 def _by_name(folder, passed) -> dict[str, pathlib.Path]:
-    paths = pairing.find(folder, pairing.PICTURES, passed)
+    paths = pairing.find(folder, pixels.SUFFIXES, passed)
     return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
@@ -242,12 +244,6 @@ def _of_coco(options, table, parts, notes, passed):
                 passed.add("images that are not in the annotations", image)
         splits[name] = pairs
     return table or made, splits
-
-
-def _image_format(splits) -> str:
-    """What keeps the pictures' bytes: "jpeg" where all are JPEG, else "png"."""
-    suffixes = {os.path.splitext(pair.image_path)[1].lower() for pairs in splits.values() for pair in pairs}
-    return "jpeg" if suffixes <= {".jpg", ".jpeg"} else "png"
 
 
 def _with_val(splits, options, say) -> dict[str, list]:
@@ -339,4 +335,4 @@ def _with_fixed(table, where, seen, watched):
         return table, None
     fixed = labels.Label(free, "fixed void", None, "geometry", (0, 0, 0))
     source = present[0] if len(present) == 1 else tuple(present)
-    return labels.LabelTable(table.name, (*table.labels, fixed)), build.Derived(source, free, where)
+    return labels.LabelTable(table.name, (*table.labels, fixed)), records_pairs.Derived(source, free, where)

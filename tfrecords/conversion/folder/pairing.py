@@ -9,7 +9,6 @@ import os
 import pathlib
 import re
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 _NOT_OURS = {"thumbs.db", "desktop.ini", "__macosx"}
 SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
@@ -30,8 +29,11 @@ class Passed:
         return [f"passed over: {len(found)} {reason} ({found[0]})" for reason, found in sorted(self.names.items())]
 
 
-def find(folder: str | os.PathLike, suffixes, passed: Passed) -> list[pathlib.Path]:
+def find(folder: str | os.PathLike, suffixes, passed: Passed, known=()) -> list[pathlib.Path]:
     """Files below `folder` with one of these suffixes (lower case), in order of their names.
+
+    Args:
+        passed: counts what has none of them, but for files with one of the suffixes `known`.
 
     Raises:
         OSError: a folder cannot be read.
@@ -48,12 +50,13 @@ def find(folder: str | os.PathLike, suffixes, passed: Passed) -> list[pathlib.Pa
         for entry in listed:
             if entry.name.startswith(".") or entry.name.lower() in _NOT_OURS:
                 passed.add("hidden files", entry.path)
-            elif entry.is_dir():
+            elif entry.is_dir() and not entry.name.lower().endswith(tuple(suffixes)):
                 walk(pathlib.Path(entry.path), (*above, (status.st_dev, status.st_ino)))
             elif entry.name.lower().endswith(tuple(suffixes)):
                 found.append(pathlib.Path(entry.path))
-            else:
-                passed.add(f"files that are no {'/'.join(s.lstrip('.') for s in suffixes[:3])} ...", entry.path)
+            elif not entry.name.lower().endswith(tuple(known)):
+                kinds = "/".join(suffix.lstrip("._") for suffix in suffixes[:3])
+                passed.add(f"files that are no {kinds}{' ...' if len(suffixes) > 3 else ''}", entry.path)
 
     if not pathlib.Path(folder).is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
