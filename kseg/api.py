@@ -9,7 +9,7 @@ import PIL.Image
 
 import kseg
 from kseg import pictures
-from tfrecords import labels
+from tfrecords import labels, pixels
 
 
 def train(config, workdir):
@@ -156,7 +156,7 @@ def _ask(model, contents):
         detail = model.detail([picture])[0]
         mask, class_map, score = map(_pixels, (detail.mask_png, detail.class_png, detail.void_score_png))
         with PIL.Image.open(io.BytesIO(picture)) as image:
-            overlay = pictures.overlay(np.array(image.convert("RGB")), mask, table)
+            overlay = pictures.overlay(pixels.rgb(image), mask, table)
         predictions.append(Prediction(mask, class_map, score, overlay, tuple(table.class_names)))
     return predictions
 

@@ -14,7 +14,7 @@ import io
 import struct
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tfrecords import images, png, png16
 from tfrecords.png import Header
@@ -23,9 +23,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 BITS = (0, 8, 10, 12, 14, 16)  # 0: 16 bits are full, and refused where they look like a camera's 10 or 12
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _ORIENTATION = 0x0112
-_T = Image.Transpose
-_TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE, 6: _T.ROTATE_270}
-_TURNS |= {7: _T.TRANSVERSE, 8: _T.ROTATE_90}
 # Bits per channel and the name of the channels, of Pillow's modes.
 _MODES = {"1": (1, "grey"), "L": (8, "grey"), "I;16": (16, "grey"), "I;16B": (16, "grey"), "I;16L": (16, "grey")}
 _MODES |= {"I": (32, "grey"), "F": (32, "floating point"), "LA": (8, "grey with alpha"), "P": (8, "palette")}
@@ -161,11 +158,13 @@ def _scaled(values: np.ndarray, name: str, bits: int) -> np.ndarray:
 def _turned(array: np.ndarray, orientation: int) -> np.ndarray:
     if orientation == 1:
         return array
-    return np.asarray(Image.fromarray(array).transpose(_TURNS[orientation]))
+    picture = Image.fromarray(array)
+    picture.getexif()[_ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(picture))
 
 
 def _valid(orientation) -> int:
-    return orientation if orientation in _TURNS else 1
+    return orientation if orientation in range(2, 9) else 1
 
 
 def _orientation(data: bytes, name: str) -> int:

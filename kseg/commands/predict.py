@@ -26,6 +26,9 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Write over what an earlier r
 _SKIP_EXISTING = flags.DEFINE_bool("skip_existing", False, "Leave out the images that an earlier run did.")
 _DEADLINE = flags.DEFINE_float("deadline_seconds", 60.0, "For one image, retries included.", lower_bound=0.001)
 _PARALLEL = flags.DEFINE_integer("parallel", 4, "Images at work at the same time.", lower_bound=1)
+_BITS = flags.DEFINE_enum(
+    "bits", "0", ["0", "8", "10", "12", "14", "16"], "Bits that 16-bit pictures use; 0: all 16, dark ones refused."
+)
 
 
 def main(argv):
@@ -60,6 +63,7 @@ def main(argv):
                 overwrite=_OVERWRITE.value,
                 skip_existing=_SKIP_EXISTING.value,
                 report=report,
+                bits=int(_BITS.value),
             )
     except predict.Interrupted as stop:
         print(stop, file=sys.stderr)

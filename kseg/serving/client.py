@@ -11,12 +11,11 @@ import os
 import time
 import urllib.parse
 
-import numpy as np
 import PIL.Image
-import PIL.ImageOps
 
 from kseg.serving import messages
 from kseg.serving.model import ABOUT, DETAIL, SERVING_DEFAULT, TENSOR, Detail, ServedModel, ServingError, sentence
+from tfrecords import pixels
 
 __all__ = [
     "ABOUT",
@@ -131,36 +130,42 @@ class Client(ServedModel):
             pause *= 2
 
 
-def read_image(path):
+def read_image(path, bits=0):
     """A file as request bytes.
 
     PNG and JPEG go as they are. A picture with an EXIF orientation is turned upright first, since TensorFlow's decoder
-    ignores orientation, and other formats are converted; both losslessly, as PNG.
+    ignores orientation, and other formats are converted, as conversion to records does (tfrecords/pixels.py); both
+    losslessly, as PNG.
+
+    Args:
+      path: of the file.
+      bits: how many of 16 bits a picture uses, as of `kseg convert-folder --bits`; 0 for all.
 
     Raises:
-      ValueError: if Pillow cannot read the file.
+      ValueError: if Pillow cannot read the file, or nothing says how bright its pixels are.
     """
     with open(path, "rb") as file:
         contents = file.read()
-    return as_request_bytes(contents, path)
+    return as_request_bytes(contents, path, bits)
 
 
-def as_request_bytes(contents, name="image"):
+def as_request_bytes(contents, name="image", bits=0):
     """As `read_image`, from the bytes of a file; `name` is for the error message."""
     try:
         with PIL.Image.open(io.BytesIO(contents)) as image:
-            _check_depth(image, name)
+            pixels.check_depth(image, str(name), contents, bits)
             # Asking a PNG without an EXIF chunk for its EXIF would decode it whole.
             has_exif = image.format != "PNG" or "exif" in image.info
             upright = not has_exif or image.getexif().get(0x0112, 1) in (0, 1)  # orientation: 1 is upright, 0 undefined
-            if image.format in ("PNG", "JPEG") and upright:
+            deep = bits and (image.mode.startswith("I") or contents[24:25] == b"\x10")
+            if image.format in ("PNG", "JPEG") and upright and image.mode != "CMYK" and not deep:
                 return contents
-            turned = PIL.ImageOps.exif_transpose(image)
+            turned = pixels.decode(contents, str(name), bits)
             buffer = io.BytesIO()
-            PIL.Image.fromarray(rgb(turned)).save(buffer, "PNG", compress_level=1)
+            PIL.Image.fromarray(turned).save(buffer, "PNG", compress_level=1)
             return buffer.getvalue()
-    except _Refused as error:
-        raise ValueError(str(error)) from None
+    except pixels.RefusedError as error:
+        raise ValueError(f"{error}.") from None
     except PIL.UnidentifiedImageError:  # its text is the address of the bytes
         raise ValueError(f"{name} is not a readable image (its format is not known).") from None
     except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file, such as struct.error
@@ -308,34 +313,9 @@ def _from_json(value):
 
 def is_image_name(name):
     """Whether a file in a folder counts as a picture, by its name."""
-    return os.path.splitext(name)[1].lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+    return os.path.splitext(name)[1].lower() in pixels.SUFFIXES
 
 
 def rgb(image):
     """uint8 [H, W, 3] of a Pillow image: what TensorFlow's decoder makes of it, 16 bits cut to their upper byte."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        grey = (values >> 8 if values.max(initial=0) > 255 else values).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, -1)
-    return np.asarray(image.convert("RGB"))
-
-
-class _Refused(Exception):
-    pass
-
-
-def _check_depth(image, name):
-    """Refuses pictures whose brightness nothing in the file says."""
-    if image.mode == "F":
-        raise _Refused(f"{name} has floating point pixels, whose scale no file says; save it with 8 or 16 bits.")
-    if not image.mode.startswith("I"):
-        return
-    values = np.asarray(image)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise _Refused(f"{name} has pixels from {low} to {high}; save it with 8 bits (0..255) or 16 bits (0..65535).")
-    if image.mode != "I" and high < 4096:  # the decoder keeps the upper byte: at most 15 of 255 would be left
-        raise _Refused(
-            f"{name} has 16 bits but no pixel over {high}, as 10- and 12-bit cameras store them; it would be seen as "
-            "black. Multiply its pixels so that they fill 0..65535."
-        )
+    return pixels.rgb(image)

@@ -53,6 +53,7 @@ def predict_files(
     overwrite=False,
     skip_existing=False,
     report=lambda line: None,
+    bits=0,
 ):
     """Writes NAME_mask.png (official ids) and NAME_overlay.png for each image, and returns what failed.
 
@@ -73,6 +74,7 @@ def predict_files(
       overwrite: write over what an earlier call wrote.
       skip_existing: leave out images that an earlier call did.
       report: called with lines about what is passed over.
+      bits: how many of 16 bits a picture uses, as of client.read_image.
 
     Returns:
       [(path, one line that says what is wrong)], empty if every image was done.
@@ -110,7 +112,7 @@ def predict_files(
         if gone.is_set() or stopped.is_set():
             return source, "not tried, since the server is gone"
         try:
-            contents = client.read_image(source)
+            contents = client.read_image(source, bits)
             used = state["answering"]
             try:
                 files, facts = _answer(used, contents, void_score)

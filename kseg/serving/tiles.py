@@ -240,10 +240,7 @@ def _even(length, side, overlap, stride):
 def _rgb(contents):
     """uint8 [H, W, 3]; the pixels that TensorFlow's decoder makes of a PNG or JPEG."""
     with PIL.Image.open(io.BytesIO(contents)) as image:
-        if image.mode.startswith("I"):  # 16-bit grey, of which the decoder keeps the upper byte
-            grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, -1)
-        return np.asarray(image.convert("RGB"))
+        return client.rgb(image)
 
 
 def _gray(png):

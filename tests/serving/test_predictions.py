@@ -192,3 +192,16 @@ def test_numbers_that_would_be_cut_are_refused(value):
     with pytest.raises(ValueError, match="pixels are integers from 0 to 255"):
         messages.to_tensor(value)
     assert messages.checked([[7, 255]]).dtype == np.uint8
+
+
+def test_bits_and_deep_colour_are_read_as_conversion_reads_them(street, tmp_path):
+    grey = np.arange(24, dtype=np.uint16).reshape(4, 6) * 170
+    PIL.Image.fromarray(grey).save(tmp_path / "12bit.png")
+    sent = client.read_image(tmp_path / "12bit.png", bits=12)
+    with PIL.Image.open(io.BytesIO(sent)) as image:
+        np.testing.assert_array_equal(np.asarray(image)[..., 0], grey >> 4)
+    with pytest.raises(ValueError, match="--bits=12"):
+        client.read_image(tmp_path / "12bit.png")
+    PIL.Image.fromarray(small_models.picture(4, 6)).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    with PIL.Image.open(io.BytesIO(client.read_image(tmp_path / "cmyk.jpg"))) as image:
+        assert (image.format, image.mode) == ("PNG", "RGB")
