@@ -94,6 +94,8 @@ def _damage(pair, bits) -> tuple[str, str] | None:
 
 
 def _check_label(data: bytes, name: str) -> None:
+    if not data:
+        raise ValueError(f"{name} is empty; expected a label map")
     if data[:8] == png.SIGNATURE:
         images.check(data, name)
         png.check_pixels(data, name)

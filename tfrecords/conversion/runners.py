@@ -13,6 +13,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import process
 
@@ -29,6 +30,17 @@ class LockedError(ValueError):
     """Another process holds the folder."""
 
 
+class ReimportedError(ValueError):
+    """A worker has imported the script that started it, and met the call that starts workers."""
+
+
+_REIMPORTED = 78  # exit status of such a worker
+_REIMPORTED_MESSAGE = (
+    "worker processes import the script that starts them, and this one converts while it is imported; put what it does "
+    'under: if __name__ == "__main__":'
+)
+
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -42,6 +54,10 @@ def get(name: str, num_workers: int, beam_options: tuple[str, ...], progress: bo
     Raises:
         ValueError: unknown name, negative number of workers, Beam not installed.
     """
+    # What multiprocessing itself asks, to end in a traceback of thirty lines.
+    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
+        print(f"error: {_REIMPORTED_MESSAGE}", file=sys.stderr)
+        sys.exit(_REIMPORTED)
     if num_workers < 0:
         raise ValueError(f"num_workers is {num_workers}; expected 0 (all cores) or more")
     if name == "local":
@@ -100,8 +116,9 @@ def _run_processes(calls, workers, bar) -> list:
     # Shared without locks, which a killed worker would hold for ever: each call counts in a place of its own.
     done, stop = context.RawArray("Q", len(calls)), context.RawValue("b", 0)
     with concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (done, stop)) as pool:
+        before = set(multiprocessing.active_children())
         futures = [pool.submit(_call, place, *call) for place, call in enumerate(calls)]
-        waiting = set(futures)
+        children, waiting = set(multiprocessing.active_children()) - before, set(futures)
         try:
             while waiting:
                 finished, waiting = concurrent.futures.wait(
@@ -112,6 +129,10 @@ def _run_processes(calls, workers, bar) -> list:
                     future.result()
             return [future.result() for future in futures]
         except process.BrokenProcessPool as error:
+            for child in children:
+                child.join(5)  # the pool ends and reaps them meanwhile, in a thread of its own
+            if _REIMPORTED in [child.exitcode for child in children]:
+                raise ReimportedError(_REIMPORTED_MESSAGE) from None
             raise WorkerLostError(
                 "a worker process ended by itself (killed, or out of memory); run again to go on from here"
             ) from error
