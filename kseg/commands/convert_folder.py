@@ -12,22 +12,32 @@ the same command goes on. tfrecords/FORMAT.md says what is written.
 from absl import flags
 
 from kseg.commands import conversion
-from tfrecords.conversion.folder import convert
+from tfrecords.conversion.folder import convert, presets
 
-_IMAGES_DIR = flags.DEFINE_string("images_dir", None, "Folder of pictures.")
-_LABELS_DIR = flags.DEFINE_string("labels_dir", "", "Folder of label pictures, or COCO's JSON.")
+_IMAGES_DIR = flags.DEFINE_string("images_dir", "", "Folder of pictures; of a preset or an export, its own folder.")
+_LABELS_DIR = flags.DEFINE_string("labels_dir", "", "Folder of labels, or a file: COCO's JSON, CVAT's XML, a YAML.")
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder to write.")
 _CLASSES = flags.DEFINE_string(
     "classes",
     "",
-    "CSV, JSON, YAML or labelmap.txt of classes (id, name, void, color), or one of cityscapes, kitti, camvid, bdd100k, "
-    "idd, voc, lost_and_found.",
+    f"CSV, JSON, YAML or labelmap.txt of classes (id, name, void, color), or one of {', '.join(presets.PRESETS)}.",
 )
-_LABEL_FORMAT = flags.DEFINE_enum("label_format", "auto", list(convert.FORMATS), "ids: 255 is void, 0 and 255 or not.")
+_LABEL_FORMAT = flags.DEFINE_enum(
+    "label_format",
+    "auto",
+    list(convert.FORMATS),
+    "ids, palette: 255 is void, 0 and 255 or not. rgb: by colours, those of palettes, too.",
+)
 _IMAGE_SUFFIX = flags.DEFINE_string("image_suffix", "", "What every image's name ends in, such as _leftImg8bit.")
 _LABEL_SUFFIX = flags.DEFINE_string("label_suffix", "", "What every label's name ends in, such as _mask.")
+_TRAIN_LIST = flags.DEFINE_string("train_list", "", "File with the name of a picture on each line.")
+_VAL_LIST = flags.DEFINE_string("val_list", "", "As --train_list.")
+_TEST_LIST = flags.DEFINE_string("test_list", "", "As --train_list.")
+_PAIRS = flags.DEFINE_string("pairs", "", "CSV of columns image, label, and split and sequence if they are known.")
 _VAL_FRACTION = flags.DEFINE_float("val_fraction", None, "Share held out where there is no folder val; default 0.1.")
-_UNLABELLED = flags.DEFINE_enum("unlabelled", "error", ["error", "skip"], "What to do about files without a partner.")
+_UNLABELLED = flags.DEFINE_enum(
+    "unlabelled", "error", ["error", "skip", "keep"], "Images without label; keep: as a split of their own."
+)
 _UNCOVERED = flags.DEFINE_string("uncovered", "", "Class of pixels that no polygon covers; default: they are void.")
 _FIXED_VOID = flags.DEFINE_enum(
     "fixed_void", "auto", ["auto", "off"], "auto: what is void at fixed places of a sequence is of kind geometry."
@@ -36,7 +46,7 @@ conversion.define(10, ("auto", "png", "jpeg"), "auto: what keeps the pictures' b
 
 
 def main(argv):
-    conversion.run(argv, ("images_dir", "records_dir"), _convert)
+    conversion.run(argv, ("records_dir",), _convert)
 
 
 def _convert():
@@ -51,5 +61,9 @@ def _convert():
         unlabelled=_UNLABELLED.value,
         uncovered=_UNCOVERED.value,
         fixed_void=_FIXED_VOID.value,
+        train_list=_TRAIN_LIST.value,
+        val_list=_VAL_LIST.value,
+        test_list=_TEST_LIST.value,
+        pairs=_PAIRS.value,
     )
     return convert.convert(options, _RECORDS_DIR.value, whole=conversion.whole, **conversion.options()), []

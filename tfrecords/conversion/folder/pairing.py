@@ -10,6 +10,7 @@ import pathlib
 import re
 
 _NOT_OURS = {"thumbs.db", "desktop.ini", "__macosx"}
+UNLABELLED = "unlabelled"  # the split of images whose label is missing, where they are kept
 SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
     "testing": "test",

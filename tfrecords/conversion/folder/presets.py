@@ -6,7 +6,7 @@ Each has its source in a comment. What is void is the publisher's choice where t
 import dataclasses
 
 from tfrecords import labels
-from tfrecords.conversion.folder import tables
+from tfrecords.conversion.folder import published, tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,8 +15,13 @@ class Preset:
 
     Attributes:
         table: its ids.
-        splits: (split, folder of images, folder of labels or None), below the data set's folder.
+        splits: (split, folder of images, folder of labels or None), below the data set's folder. With * it is every
+            such folder; with | the first that is there.
         image_suffix, label_suffix, drop: as in pairing.keyed.
+        lists: (split, file of names), below the data set's folder: where they are there, they say what is used.
+        inside: names of the folder that the data set may be in, below what is given.
+        known: endings of files that lie beside the labels and are not asked for.
+        by_color: labels are pictures in the table's colours.
     """
 
     table: labels.LabelTable
@@ -24,6 +29,10 @@ class Preset:
     image_suffix: str = ""
     label_suffix: str = ""
     drop: str = ""
+    lists: tuple[tuple[str, str], ...] = ()
+    inside: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    by_color: bool = False
 
 
 def _named(table: labels.LabelTable, name: str, more=()) -> labels.LabelTable:
@@ -86,7 +95,10 @@ _LOST_AND_FOUND = labels.LabelTable(
     ),
 )
 
-_CITYSCAPES_LIKE = dict(image_suffix="_leftImg8bit")
+_CITYSCAPES_LIKE = dict(
+    image_suffix="_leftImg8bit",
+    known=("_color.png", "ids.png", "ids16.png", "_polygons.json"),
+)
 PRESETS = {
     "cityscapes": Preset(
         _named(labels.CITYSCAPES, "cityscapes"),
@@ -125,7 +137,37 @@ PRESETS = {
         label_suffix="_gtFine_labellevel3Ids.png",
         **_CITYSCAPES_LIKE,
     ),
-    "voc": Preset(_VOC, (("train", "JPEGImages", "SegmentationClass"),)),
+    "voc": Preset(
+        _VOC,
+        (("train", "JPEGImages", "SegmentationClass"),),
+        lists=(("train", "ImageSets/Segmentation/train.txt"), ("val", "ImageSets/Segmentation/val.txt")),
+        inside=("VOC2012", "VOCdevkit/VOC2012"),
+    ),
+    "ade20k": Preset(
+        published.ADE20K,
+        (
+            ("train", "images/training", "annotations/training"),
+            ("val", "images/validation", "annotations/validation"),
+        ),
+        inside=("ADEChallengeData2016",),
+    ),
+    # <drive>/camera/<camera>/<time>_camera_<camera>_<frame>.png, and label in place of camera.
+    "a2d2": Preset(
+        published.A2D2,
+        (("", "*/camera", "*/label"),),
+        drop=r"(?<=/)(camera|label)/|_(camera|label)(?=_[^/]*$)",
+        inside=("camera_lidar_semantic",),
+        known=(".json",),
+        by_color=True,
+    ),
+    "mapillary_v1.2": Preset(
+        published.MAPILLARY_V1_2,
+        (
+            ("train", "training/images", "training/labels|training/v1.2/labels"),
+            ("val", "validation/images", "validation/labels|validation/v1.2/labels"),
+            ("test", "testing/images", None),
+        ),
+    ),
     "lost_and_found": Preset(
         _LOST_AND_FOUND,
         (("train", "leftImg8bit/train", "gtCoarse/train"), ("test", "leftImg8bit/test", "gtCoarse/test")),

@@ -1,6 +1,6 @@
 """Polygons and run lengths -> ids.
 
-`Reader` paints what coco.py and its neighbours found, in order: where shapes overlap, the later one stays.
+`Reader` paints what annotations say (notes.py), in order: where shapes overlap, the later one stays.
 """
 
 import base64
@@ -57,7 +57,9 @@ def paint(ids: np.ndarray, number: int, kind: str, value) -> None:
         number: its id.
         kind: "polygons", a list of rings [x0, y0, x1, y1, ...], each of them filled; "rings", an outer ring and holes,
             filled by parity; "rle", COCO's {"size": [H, W], "counts": list or text}, column by column; "rows", CVAT's
-            [left, top, width, height, counts], row by row; "bitmap", Supervisely's [x, y, base64 of a packed PNG].
+            [left, top, width, height, counts], row by row; "bitmap", Supervisely's [x, y, base64 of a packed PNG];
+            "png", the same unpacked; "ellipse" and "box", [x, y, rx, ry, degrees]: centre, half axes, and their turn,
+            clockwise as a picture is seen.
     """
     if kind == "polygons":
         for ring in value:
@@ -71,9 +73,14 @@ def paint(ids: np.ndarray, number: int, kind: str, value) -> None:
     elif kind == "rows":
         left, top, width, height, counts = value
         _paint_box(ids, number, left, top, runs(counts, width * height).reshape(height, width))
-    elif kind == "bitmap":
+    elif kind in ("ellipse", "box"):
+        ids[_turned(*ids.shape, kind, *value)] = number
+    elif kind in ("bitmap", "png"):
         x, y, text = value
-        picture = Image.open(io.BytesIO(zlib.decompress(base64.b64decode(text))), formats=("PNG",))
+        packed = base64.b64decode(text)
+        picture = Image.open(io.BytesIO(zlib.decompress(packed) if kind == "bitmap" else packed), formats=("PNG",))
+        if picture.width * picture.height > images.MAX_PIXELS:
+            raise ValueError(f"its mask is {picture.height}x{picture.width}")
         channel = picture.getchannel("A") if "A" in picture.getbands() else picture.convert("L")
         _paint_box(ids, number, x, y, np.asarray(channel) > 0)
     else:
@@ -104,6 +111,19 @@ def inside(height: int, width: int, rings) -> np.ndarray:
             x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
             np.add.at(crossings, (rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)), 1)
     return np.cumsum(crossings, 1)[:, :width] % 2 == 1
+
+
+def _turned(height: int, width: int, kind: str, x, y, rx, ry, degrees) -> np.ndarray:
+    """Which pixels' centres lie in an ellipse or a box whose axes are turned."""
+    if not (rx > 0 and ry > 0 and np.isfinite([x, y, rx, ry, degrees]).all()):
+        raise ValueError(f"half axes of {rx} and {ry}; expected numbers above 0")
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    along = ((columns - x) * cosine + (rows - y) * sine) / rx
+    across = ((rows - y) * cosine - (columns - x) * sine) / ry
+    if kind == "ellipse":
+        return along**2 + across**2 <= 1
+    return (abs(along) <= 1) & (abs(across) <= 1)
 
 
 def runs(counts, size: int) -> np.ndarray:

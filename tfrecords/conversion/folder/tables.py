@@ -19,7 +19,17 @@ import re
 
 from tfrecords import labels
 
-VOID_NAMES = {"void", "unlabeled", "unlabelled", "unlabel", "ignore", "ignored", "ignore region", "unknown"}
+VOID_NAMES = {
+    "__ignore__",
+    "void",
+    "unlabeled",
+    "unlabelled",
+    "unlabel",
+    "ignore",
+    "ignored",
+    "ignore region",
+    "unknown",
+}
 GEOMETRY_NAMES = {"ego vehicle", "ego car", "out of roi", "rectification border", "car mount"}
 _KEYS = {
     "id": ("id", "value", "index", "label_id"),
@@ -82,6 +92,8 @@ def rows_of(found) -> list[dict]:
     """The rows (keys id, name, class, void, color) in what a JSON or YAML file holds."""
     if isinstance(found, dict):
         for key in ("categories", "labels", "classes", "names"):
+            if key == "classes" and _is_supervisely(found.get(key)):
+                return _numbered([str(row["title"]) for row in found[key]], [row.get("color") for row in found[key]])
             if isinstance(found.get(key), (list, dict)):
                 return [row | _of_mapillary(row) for row in rows_of(found[key])]
         pairs = list(found.items())
@@ -89,6 +101,10 @@ def rows_of(found) -> list[dict]:
             return [{"id": i, "name": name, "color": color} for i, (color, name) in enumerate(pairs)]
         if pairs and all(isinstance(v, str) and re.fullmatch(r"\d+", str(k)) for k, v in pairs):
             return [{"id": int(number), "name": name} for number, name in pairs]
+        if pairs and all(isinstance(v, list) and len(v) == 3 and v == [v[0]] * 3 for _, v in pairs):
+            rows = _numbered([], [])  # Supervisely's obj_class_to_machine_color.json
+            rows = [row for row in rows if row["id"] not in [v[0] for _, v in pairs]]
+            return rows + [{"id": v[0], "name": name, "void": ""} for name, v in pairs]
         if pairs and all(type(v) is int for _, v in pairs):
             return [{"id": number, "name": str(name)} for name, number in pairs]
     if isinstance(found, list) and found and all(isinstance(row, str) for row in found):
@@ -96,6 +112,28 @@ def rows_of(found) -> list[dict]:
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
         return [_known_keys(row) for row in found]
     raise ValueError('expected a list of classes, or an object with "categories", "labels", "classes" or "names"')
+
+
+def with_void_names(rows: list[dict]) -> list[dict]:
+    """The rows, void where a name says so ("void", "ego vehicle"), unless a row says itself what is void."""
+    if any(row.get("void") or _kind(row.get("class")) for row in rows):
+        return rows
+    kinds = [_kind_of_name(str(row["name"])) for row in rows]
+    return [row | ({"void": kind} if kind else {}) for row, kind in zip(rows, kinds)]
+
+
+def _is_supervisely(found) -> bool:
+    return (
+        isinstance(found, list)
+        and bool(found)
+        and all(isinstance(r, dict) and {"title", "shape"} <= r.keys() for r in found)
+    )
+
+
+def _numbered(names: list[str], colors: list) -> list[dict]:
+    """The rows of Supervisely's machine masks: 0 where nothing is, 1 for the first class."""
+    rows = [{"id": 0, "name": "uncovered", "void": "scene", "color": "#000000"}]
+    return rows + [{"id": i, "name": n, "color": c} for i, (n, c) in enumerate(zip(names, colors), 1)]
 
 
 def from_rows(name: str, rows: list[dict]) -> labels.LabelTable:
@@ -117,13 +155,7 @@ def from_rows(name: str, rows: list[dict]) -> labels.LabelTable:
         number = _id(row.get("id"), place, label_name)
         kind = _kind(row.get("void"), f"row {place + 1} ({label_name})") or _kind(row.get("class"))
         if not says_void and not kind:
-            kind = (
-                "scene"
-                if label_name.lower() in VOID_NAMES
-                else "geometry"
-                if label_name.lower() in GEOMETRY_NAMES
-                else None
-            )
+            kind = _kind_of_name(label_name)
         color = _color(row.get("color"), label_name) or default_color(number)
         entries.append((number, label_name, kind, str(row.get("class") or label_name).strip(), color))
     index: dict[str, tuple[int, str, tuple[int, int, int]]] = {}
@@ -211,6 +243,10 @@ def _id(value, place: int, name: str) -> int:
     if not re.fullmatch(r"-?\d+", text):
         raise ValueError(f"row {place + 1} ({name}) has id {text!r}; expected a number from 0 to 255")
     return int(text)
+
+
+def _kind_of_name(name: str) -> str | None:
+    return "scene" if name.lower() in VOID_NAMES else "geometry" if name.lower() in GEOMETRY_NAMES else None
 
 
 def _kind(value, where: str = "") -> str | None:

@@ -1,0 +1,74 @@
+"""What masks hold, once all have been looked at -> the table of classes, and how they are read."""
+
+from tfrecords import labels
+from tfrecords.conversion import pairs
+from tfrecords.conversion.folder import masks, survey, tables
+
+
+def settled(options, table, splits, seen, say):
+    """The table, and the reader of masks, once it is known what the masks hold."""
+    ids = [int(number) for number in seen.pixels.nonzero()[0]]
+    known = {label.id for label in table.labels} if table else None
+    binary = ids and set(ids) <= {0, 255} and 255 in ids and options.label_format != "ids"
+    if binary and (known is None or (255 not in known and 1 in known)):
+        say("masks of 0 and 255: read as ids 0 and 1; --label_format=ids reads 255 as void")
+        seen.pixels[1], seen.frames[1], seen.pixels[255], seen.frames[255] = seen.pixels[255], seen.frames[255], 0, 0
+        table = table or tables.from_rows("own", [{"id": 0, "name": "background"}, {"id": 1, "name": "object"}])
+        return table, masks.Reader(bytes([*range(255), 1]), ())
+    by_color = bool(table) and any(p.reader and p.reader.by_color for v in splits.values() for p in v)
+    if table is None and seen.colors:
+        rows = [
+            {"id": i, "name": f"class_{i}", "color": [code >> 16, code >> 8 & 255, code & 255]}
+            for i, code in enumerate(sorted(seen.colors))
+        ]
+        if seen.colors.get(0) and len(rows) > 2:
+            rows[0] |= {"name": "void", "void": "scene"}
+        table = tables.from_rows("own", rows)
+        for i, code in enumerate(sorted(seen.colors)):
+            seen.pixels[i] = seen.colors[code]
+        say(f"masks in colour: each of {len(rows)} colours is a class, black is void; --classes names them")
+    elif table is None:
+        rows = [{"id": i, "name": f"class_{i}"} for i in ids if i != 255]
+        rows += [{"id": 255, "name": "void", "void": "scene"}] if 255 in ids else []
+        table = tables.from_rows("own", rows)
+    return table, masks.Reader(b"", colors_of(table), by_color)
+
+
+def colors_of(table) -> tuple:
+    """(red, green, blue, id, name): of two ids with one colour a class comes before void."""
+    if table is None:
+        return ()
+    ordered = sorted(table.labels, key=lambda label: (label.class_index is None, label.id))
+    owner: dict = {}
+    for label in ordered:
+        first = owner.setdefault(label.color, label)
+        if label.class_index is not None and label.class_index != first.class_index:
+            owner[label.color] = first
+    return tuple((*color, label.id, label.name) for color, label in owner.items())
+
+
+def scene_ids(table) -> tuple:
+    """Ids that a part of the camera may have been given, of a table or, where it is None, of what is found."""
+    return (255,) if table is None else tuple(label.id for label in table.void_labels if label.kind == "scene")
+
+
+def with_fixed(table, where, seen, watched):
+    """The table with an id for void at fixed places, and what derives it."""
+    present = [number for number in watched if seen.pixels[number] and any(x.id == number for x in table.labels)]
+    free = min(set(range(255)) - {label.id for label in table.labels})
+    if not present:
+        return table, None
+    fixed = labels.Label(free, "fixed void", None, "geometry", (0, 0, 0))
+    source = present[0] if len(present) == 1 else tuple(present)
+    return labels.LabelTable(table.name, (*table.labels, fixed)), pairs.Derived(source, free, where)
+
+
+def describe(table: labels.LabelTable, seen: survey.Survey) -> list[str]:
+    """Classes and void with their share of pixels and the label maps that have them, before fixed void."""
+    whole = max(1, int(seen.pixels.sum()))
+    lines = [f"{'id':>4} {'name':<28} {'void':<10} {'pixels, %':>10} {'images':>8}"]
+    for label in table.labels:
+        share, frames = 100 * seen.pixels[label.id] / whole, int(seen.frames[label.id])
+        note = "  in no image" if not frames else "  in under three images" if frames < 3 else ""
+        lines.append(f"{label.id:>4} {label.name:<28} {label.kind or '':<10} {share:>10.3f} {frames:>8}{note}")
+    return lines
