@@ -19,7 +19,7 @@ H, W = 12, 20
 def _save(path: pathlib.Path, array, palette=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(array)
-    if palette is not None:
+    if palette is not None and array.ndim == 2:
         picture.putpalette(palette)
     picture.save(path)
 
@@ -111,6 +111,23 @@ def test_colours_follow_the_table_and_a_stranger_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"drive0_0001.png has 1 pixels of colour \(127, 64, 128\).*nearest is road"):
         _convert(tmp_path, records="other", classes=str(tmp_path / "classes.csv"))
     assert not (tmp_path / "other").exists()
+
+
+def test_colours_without_a_table_are_classes_and_black_is_void(tmp_path):
+    lookup = np.array([[0, 0, 0], [70, 70, 70], [128, 64, 128]], np.uint8)  # in order of their codes
+    made, said = _folder(tmp_path, [0, 1, 2]), []
+    made["drive0_0001"][:] = 1  # a frame that is all grey
+    for name, ids in made.items():
+        _save(tmp_path / "labels" / f"{name}.png", lookup[ids])
+    manifest = _convert(tmp_path, said=said)
+    _same(_stored(manifest), made)
+    assert [(x.id, x.kind, x.color) for x in manifest.table.labels] == [
+        (0, "scene", (0, 0, 0)),
+        (1, None, (70, 70, 70)),
+        (2, None, (128, 64, 128)),
+    ]
+    grey = next(line for line in said if "class_1" in line)
+    assert grey.split()[-1] == "5" and "masks in colour" in "\n".join(said)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +307,106 @@ def test_each_preset_knows_its_layout(tmp_path, name):
     manifest = convert.convert(options, tmp_path / "records", [].append, num_workers=1)
     assert manifest.table.labels == preset.table.labels
     assert manifest.splits.keys() >= {split for split, *_ in preset.splits}
+
+
+def test_a2d2_pairs_camera_and_label_of_each_drive(tmp_path):
+    table = presets.PRESETS["a2d2"].table
+    assert len(table.labels) == 55 and [x.name for x in table.void_labels] == ["Ego car"]
+    colors, made = np.array([x.color for x in table.labels], np.uint8), {}
+    for day in ("20180807_145028", "20180810_142822"):
+        for frame in (91, 135):
+            root, stamp = tmp_path / "camera_lidar_semantic" / day, day.replace("_", "")
+            ids = _ids(frame, range(55))
+            _save(root / f"camera/cam_front_center/{stamp}_camera_frontcenter_{frame:09d}.png", _photo(frame))
+            _save(root / f"label/cam_front_center/{stamp}_label_frontcenter_{frame:09d}.png", colors[ids])
+            made[f"{day}_cam_front_center_{stamp}_frontcenter_{frame:09d}"] = ids
+            (root / f"camera/cam_front_center/{stamp}_camera_frontcenter_{frame:09d}.json").write_text("{}")
+    said = []
+    options = convert.Options(str(tmp_path), "", classes="a2d2")
+    manifest = convert.convert(options, tmp_path / "records", said.append, num_workers=1)
+    _same(_stored(manifest), made)
+    assert not any("passed over" in line for line in said)
+
+
+def test_published_tables():
+    ade, vistas = (presets.PRESETS[name].table for name in ("ade20k", "mapillary_v1.2"))
+    assert ade.num_classes == 150 and ade.void_labels[0].id == 0
+    assert [(x.id, x.name, x.color) for x in ade.labels if x.id in (1, 13, 150)] == [
+        (1, "wall", (120, 120, 120)),
+        (13, "person", (150, 5, 61)),
+        (150, "flag", (92, 0, 255)),
+    ]
+    assert vistas.num_classes == 65 and [(x.id, x.name) for x in vistas.void_labels] == [(65, "Unlabeled")]
+    assert [(x.id, x.name) for x in vistas.labels if x.id in (13, 19, 55, 64)] == [
+        (13, "Road"),
+        (19, "Person"),
+        (55, "Car"),
+        (64, "Ego Vehicle"),
+    ]
+
+
+def test_vocs_lists_say_what_is_used_and_its_unlabelled_pictures_are_passed_over(tmp_path):
+    root = tmp_path / "VOCdevkit" / "VOC2012"
+    palette = [value for number in range(256) for value in tables.default_color(number)]
+    made = {f"2007_{number:06d}": _ids(number, [0, 15, 255]) for number in range(4)}
+    for number in range(6):
+        _save(root / f"JPEGImages/2007_{number:06d}.jpg", _photo(number))
+    for name, ids in made.items():
+        _save(root / f"SegmentationClass/{name}.png", ids, palette)
+    (root / "ImageSets/Segmentation").mkdir(parents=True)
+    for split, numbers in (("train", (0, 1, 2)), ("val", (3,))):
+        lines = "".join(f"2007_{number:06d}\n" for number in numbers)
+        (root / f"ImageSets/Segmentation/{split}.txt").write_text(lines)
+    said = []
+    options = convert.Options(str(tmp_path), "", classes="voc")
+    manifest = convert.convert(options, tmp_path / "records", said.append, num_workers=1)
+    assert {name: split.examples for name, split in manifest.splits.items()} == {"train": 3, "val": 1}
+    _same(_stored(manifest), made)
+    assert any(line.startswith("passed over: 2 pictures that no list names") for line in said)
+
+
+def test_lists_of_names_in_whichever_way_they_are_written(tmp_path):
+    made = _folder(tmp_path, [0, 1, 2])
+    (tmp_path / "train.txt").write_text("drive0_0001\nimages/drive1_0001.png labels/drive1_0001.png\n# x\n\n")
+    (tmp_path / "val.txt").write_text(f"{tmp_path}/images/drive2_0001.png\n")
+    lists = {"train_list": str(tmp_path / "train.txt"), "val_list": str(tmp_path / "val.txt")}
+    said = []
+    manifest = _convert(tmp_path, said=said, **lists)
+    assert {name: split.examples for name, split in manifest.splits.items()} == {"train": 2, "val": 1}
+    _same(_stored(manifest), {name: made[name] for name in sorted(made)[:3]})
+    assert any(line.startswith("passed over: 2 pictures that no list names") for line in said)
+    for text, words in (
+        ("drive9\n", "names 'drive9', which is no picture"),
+        ("drive0_0001\n", "is in the list of train"),
+    ):
+        (tmp_path / "val.txt").write_text(text)
+        with pytest.raises(ValueError, match=words):
+            _convert(tmp_path, records="other", **lists)
+
+
+def test_a_csv_of_pairs(tmp_path):
+    made = _folder(tmp_path, [0, 1, 2])
+    rows = ["image,label,split,sequence"]
+    rows += [
+        f"images/{name}.png,labels/{name}.png,{'valid' if i == 2 else 'train'},s{i}" for i, name in enumerate(made)
+    ]
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    manifest = _convert(tmp_path, images_dir="", labels_dir="", pairs=str(tmp_path / "pairs.csv"))
+    assert {name: split.examples for name, split in manifest.splits.items()} == {"train": 4, "val": 1}
+    _same(_stored(manifest), {f"images_{name}": ids for name, ids in made.items()})
+    (tmp_path / "pairs.csv").write_text("image,label\nimages/none.png,labels/none.png\n")
+    with pytest.raises(FileNotFoundError, match="pairs.csv names .*none.png, which is not there"):
+        _convert(tmp_path, images_dir="", labels_dir="", records="other", pairs=str(tmp_path / "pairs.csv"))
+
+
+def test_images_without_label_are_kept_as_a_split_of_their_own(tmp_path):
+    made = _folder(tmp_path, [0, 1, 2])
+    (tmp_path / "labels" / "drive2_0001.png").unlink()
+    made.pop("drive2_0001")
+    manifest = _convert(tmp_path, unlabelled="keep")
+    _same(_stored(manifest), made)
+    split = manifest.splits["unlabelled"]
+    assert split.examples == 1 and not split.has_labels
 
 
 def test_the_same_folder_again_is_checked_and_nothing_is_written(tmp_path):

@@ -43,9 +43,12 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
     if of_masks:
         parts, brought = layouts.found(options, preset, passed)
         table = table or brought
+        of_ids = options.label_format in ("ids", "palette") or brought is not None  # whatever their channels
         by_color = options.label_format == "rgb" or bool(preset and preset.by_color)
         by_color = by_color or options.classes.endswith("labelmap.txt") and options.label_format == "auto"
-        splits = _paired(parts, masks.Reader(b"", settled.colors_of(table), by_color), options, passed)
+        splits = _paired(
+            parts, masks.Reader(b"", () if of_ids else settled.colors_of(table), by_color), options, passed
+        )
     else:
         table, splits = annotated.read(kind, options, table, passed, say)
     splits = holdout.with_val({name: pairs for name, pairs in splits.items() if pairs}, options, say)
@@ -59,7 +62,7 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
     own_table = table is None
     seen = survey.look(labelled, watched, workers, progress, own_table)
     if of_masks:
-        table, reader = settled.settled(options, table, splits, seen, say)
+        table, reader = settled.settled(table, splits, seen, of_ids, say)
         splits = {
             n: [dataclasses.replace(p, reader=reader) if p.label_path else p for p in v] for n, v in splits.items()
         }

@@ -5,18 +5,26 @@ from tfrecords.conversion import pairs
 from tfrecords.conversion.folder import masks, survey, tables
 
 
-def settled(options, table, splits, seen, say):
-    """The table, and the reader of masks, once it is known what the masks hold."""
+def settled(table, splits, seen, of_ids, say):
+    """The table, and the reader of masks, once it is known what the masks hold.
+
+    Args:
+        table: that is given; None for one of what is found.
+        splits: name -> pairs.
+        seen: of all labels.
+        of_ids: masks hold ids, whatever their channels.
+        say: called with lines about what was decided.
+    """
     ids = [int(number) for number in seen.pixels.nonzero()[0]]
     known = {label.id for label in table.labels} if table else None
-    binary = ids and set(ids) <= {0, 255} and 255 in ids and options.label_format != "ids"
+    binary = ids and set(ids) <= {0, 255} and 255 in ids and not of_ids and not seen.in_color
     if binary and (known is None or (255 not in known and 1 in known)):
         say("masks of 0 and 255: read as ids 0 and 1; --label_format=ids reads 255 as void")
         seen.pixels[1], seen.frames[1], seen.pixels[255], seen.frames[255] = seen.pixels[255], seen.frames[255], 0, 0
         table = table or tables.from_rows("own", [{"id": 0, "name": "background"}, {"id": 1, "name": "object"}])
         return table, masks.Reader(bytes([*range(255), 1]), ())
     by_color = bool(table) and any(p.reader and p.reader.by_color for v in splits.values() for p in v)
-    if table is None and seen.colors:
+    if table is None and seen.in_color:
         rows = [
             {"id": i, "name": f"class_{i}", "color": [code >> 16, code >> 8 & 255, code & 255]}
             for i, code in enumerate(sorted(seen.colors))
@@ -24,14 +32,15 @@ def settled(options, table, splits, seen, say):
         if seen.colors.get(0) and len(rows) > 2:
             rows[0] |= {"name": "void", "void": "scene"}
         table = tables.from_rows("own", rows)
+        seen.pixels[:], seen.frames[:] = 0, 0
         for i, code in enumerate(sorted(seen.colors)):
-            seen.pixels[i] = seen.colors[code]
+            seen.pixels[i], seen.frames[i] = seen.colors[code], seen.color_frames[code]
         say(f"masks in colour: each of {len(rows)} colours is a class, black is void; --classes names them")
     elif table is None:
         rows = [{"id": i, "name": f"class_{i}"} for i in ids if i != 255]
         rows += [{"id": 255, "name": "void", "void": "scene"}] if 255 in ids else []
         table = tables.from_rows("own", rows)
-    return table, masks.Reader(b"", colors_of(table), by_color)
+    return table, masks.Reader(b"", () if of_ids else colors_of(table), by_color)
 
 
 def colors_of(table) -> tuple:

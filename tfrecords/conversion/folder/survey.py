@@ -22,14 +22,18 @@ class Survey:
 
     Attributes:
         pixels, frames: int64 [256], pixels of each id, and label maps that have it.
-        colors: packed colour -> pixels, of masks in colour without a table.
+        colors, color_frames: packed colour -> pixels, and label maps that have it, of masks of three channels without a
+            table.
+        in_color: whether any of these is in colour; else all three channels of each are the same ids.
         void: sequence -> [frames, int32 [H, W], in how many a position is void].
     """
 
     pixels: np.ndarray
     frames: np.ndarray
-    colors: collections.Counter
     void: dict
+    colors: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    color_frames: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    in_color: bool = False
 
 
 def look(pairs, void_ids, num_workers: int, progress: bool, allow_colors: bool = False) -> Survey:
@@ -50,13 +54,15 @@ def look(pairs, void_ids, num_workers: int, progress: bool, allow_colors: bool =
         (_look, ordered[start : start + _CHUNK], watched, tuple(void_ids), allow_colors)
         for start in range(0, len(ordered), _CHUNK)
     ]
-    total = Survey(np.zeros(256, np.int64), np.zeros(256, np.int64), collections.Counter(), {})
+    total = Survey(np.zeros(256, np.int64), np.zeros(256, np.int64), {})
     # Starting processes takes longer than looking at few labels.
     for part in runners.get("local", num_workers if len(calls) > 1 else 1, (), progress)("look", calls, len(ordered)):
         total.pixels += part.pixels
         total.frames += part.frames
         total.colors.update(part.colors)
-        if len(total.colors) > _MAX_COLORS:
+        total.color_frames.update(part.color_frames)
+        total.in_color |= part.in_color
+        if total.in_color and len(total.colors) > _MAX_COLORS:
             raise ValueError(
                 f"the masks are in colour and have more than {_MAX_COLORS} colours; name them with --classes (id, "
                 "name, color), or export masks without smoothing"
@@ -90,16 +96,19 @@ def fixed(survey: Survey) -> tuple[dict[str, np.ndarray], list[str]]:
 
 
 def _look(pairs, watched, void_ids, allow_colors, count) -> Survey:
-    part = Survey(np.zeros(256, np.int64), np.zeros(256, np.int64), collections.Counter(), {})
+    part = Survey(np.zeros(256, np.int64), np.zeros(256, np.int64), {})
     for pair in pairs:
         data = images.read_file(pair.label_path) if pair.payload is None else pair.payload
         count()
         if allow_colors:
             values = masks.decode(data, pair.label_path, pair.reader.by_color)
-            if values.ndim == 3 and not (values == values[..., :1]).all():
+            if values.ndim == 3:  # of one frame in grey alone nobody knows whether it is ids or colours
                 codes, pixels = np.unique(masks.packed(values), return_counts=True)
                 part.colors.update(dict(zip(codes.tolist(), pixels.tolist())))
-                continue
+                part.color_frames.update(codes.tolist())
+                if not (values == values[..., :1]).all():
+                    part.in_color = True
+                    continue
         ids = (pair.reader.read if pair.reader else images.decode_map)(data, pair.label_path)
         histogram = images.histogram(ids)
         part.pixels += histogram
