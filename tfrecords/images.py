@@ -86,12 +86,13 @@ def decode_fully(data: bytes, name: str) -> np.ndarray:
     return np.asarray(_decode(data, name, ("PNG", "JPEG"), "RGB"))
 
 
-def decode_map(data: bytes, name: str) -> np.ndarray:
+def decode_map(data: bytes, name: str, header: Header | None = None) -> np.ndarray:
     """A label map's values.
 
     Args:
         data: PNG of 8-bit grey, or with a palette (whose indices are the values).
         name: what to call it in messages.
+        header: what `check` has said of it, where it has been asked.
 
     Returns:
         uint8 [H, W].
@@ -100,7 +101,7 @@ def decode_map(data: bytes, name: str) -> np.ndarray:
         ValueError: not a whole PNG, one that lacks rows, or one whose values are not bytes (colour picture, 16-bit,
             1-bit grey).
     """
-    header = check(data, name)
+    header = header or check(data, name)
     if header.format != "png":
         raise ValueError(f"{name} is a {header.format}; label maps must be PNG, which loses nothing")
     if not (header.color == "palette" or (header.color == "grey" and header.bit_depth == 8)):

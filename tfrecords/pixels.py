@@ -46,7 +46,8 @@ def look(data: bytes, name: str) -> tuple[Header, int]:
         return header, _orientation(data, name) if _has_exif_chunk(data) else 1
     if data[:2] == b"\xff\xd8":
         header = images.check(data, name, cmyk=True)
-        marked = b"Exif\0\0" in data or b"tiff:Orientation" in data
+        head = data[: _scan_begins(data)]  # searching all of it takes as long as checking it
+        marked = b"Exif\0\0" in head or b"tiff:Orientation" in head
         return header, _orientation(data, name) if marked else 1
     if not data or not _known(data):
         images.check(data, name)  # says what it is not
@@ -187,6 +188,15 @@ def _opened(data: bytes, name: str) -> Image.Image:
 
 def _known(data: bytes) -> bool:
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") or data[:2] == b"BM" or data[8:12] == b"WEBP"
+
+
+def _scan_begins(data: bytes) -> int:
+    """Where a JPEG's first scan begins, of one that images.check has passed."""
+    position = 2
+    while data[position + 1] != 0xDA:
+        # A fill byte, or a segment and its length.
+        position += 1 if data[position + 1] == 0xFF else 2 + struct.unpack_from(">H", data, position + 2)[0]
+    return position
 
 
 def _has_exif_chunk(data: bytes) -> bool:

@@ -103,7 +103,7 @@ def test_a_turned_jpeg_keeps_size_and_nearly_the_pixels_of_its_file(cells, sampl
     # 128x192 px are whole blocks, either way up. Of noise in colour at half the resolution, resampling alone loses.
     array = np.asarray(Image.fromarray(tiny_folders.image(0, *cells)).resize((192, 128)))
     data = _encoded(array, "jpg", 6, quality=60, subsampling=sampling)
-    stored, *_ = pictures.stored(data, "x", "jpeg", 95, 0, False, False)
+    stored, *_ = pictures.stored(data, "x", pixels.look(data, "x"), "jpeg", 95, 0, False, False)
     assert abs(len(stored) - len(data)) < 0.05 * len(data)
     assert abs(images.decode_fully(stored, "x").astype(int) - pixels.decode(data, "x")).mean() < most
 

@@ -79,8 +79,9 @@ def build(job: Job, count=lambda: None) -> dict:
     with shards.Writer(path) as writer:
         for pair in job.pairs:
             image, label = _read(pair)
-            _add_inputs(inputs, job, pair, image, label)
-            writer.write(example.encode(_example(job, pair, image, label, lookups, histogram, done)))
+            looked = pixels.look(image, pair.image_path)
+            _add_inputs(inputs, job, pair, image, label, looked)
+            writer.write(example.encode(_example(job, pair, image, label, looked, lookups, histogram, done)))
             count()
     shard = manifest.Shard(
         file=job.file,
@@ -112,7 +113,7 @@ def compare(job: Job, shard: manifest.Shard, count=lambda: None) -> str:
     inputs = hashlib.sha256()
     for pair in job.pairs:
         image, label = _read(pair)
-        _add_inputs(inputs, job, pair, image, label)
+        _add_inputs(inputs, job, pair, image, label, pixels.look(image, pair.image_path))
         if job.verify == "full":
             pixels.decode(image, pair.image_path, job.bits)
             if label is not None:
@@ -152,9 +153,16 @@ def read_note(job: Job) -> dict:
     return note
 
 
-def _example(job, pair, image, label, lookups, pixels_of_ids, done) -> example.Example:
+def _example(job, pair, image, label, looked, lookups, pixels_of_ids, done) -> example.Example:
     image, header, orientation, changes = pictures.stored(
-        image, pair.image_path, job.image_format, job.jpeg_quality, job.bits, job.from_jpeg, job.verify == "full"
+        image,
+        pair.image_path,
+        looked,
+        job.image_format,
+        job.jpeg_quality,
+        job.bits,
+        job.from_jpeg,
+        job.verify == "full",
     )
     done.update(changes)
     maps = {}
@@ -206,11 +214,11 @@ def _read(pair: Pair) -> tuple[bytes, bytes | None]:
     return image, None if pair.label_path is None else images.read_file(pair.label_path)
 
 
-def _add_inputs(inputs, job: Job, pair: Pair, image: bytes, label: bytes | None) -> None:
+def _add_inputs(inputs, job: Job, pair: Pair, image: bytes, label: bytes | None, looked) -> None:
     derived = job.derived.digest(pair.sequence) if job.derived else ""
     sizes = [len(image), -1 if label is None else len(label)]
     reader = [pair.reader.digest()] if pair.reader else []
-    treated = pictures.treatment(image, pair.image_path, job.bits)
+    treated = pictures.treatment(*looked, job.bits)
     treated = [{"picture": treated}] if treated else []
     inputs.update(json.dumps([pair.image_id, sizes, derived, *reader, *treated]).encode())
     inputs.update(image)

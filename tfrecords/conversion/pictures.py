@@ -33,12 +33,13 @@ def auto_format(paths) -> str:
     return "png" if header.color == "CMYK" else "jpeg"
 
 
-def stored(data: bytes, name: str, image_format: str, quality: int, bits: int, from_jpeg: bool, full: bool):
+def stored(data: bytes, name: str, looked, image_format: str, quality: int, bits: int, from_jpeg: bool, full: bool):
     """A record's picture.
 
     Args:
         data: the file's bytes.
         name: what to call it in messages.
+        looked: what pixels.look says of it.
         image_format: "png" or "jpeg", that of all records of a folder.
         quality: of a JPEG that is made of another format.
         bits: as in pixels.decode.
@@ -51,7 +52,11 @@ def stored(data: bytes, name: str, image_format: str, quality: int, bits: int, f
     Raises:
         ValueError: as of pixels.decode, and where the format cannot hold the picture.
     """
-    header, orientation = pixels.look(data, name)
+    header, orientation = looked
+    if pixels.is_plain(header, orientation) and header.format == image_format:
+        if full:
+            images.decode_fully(data, name)
+        return data, header, orientation, ()
     upright = Header(header.format, *_upright_size(header, orientation), header.bit_depth, header.color)
     if image_format == "png" and header.format == "jpeg" and not from_jpeg:
         raise ValueError(f"{name} is a jpeg; convert with --image_format=jpeg")
@@ -60,10 +65,6 @@ def stored(data: bytes, name: str, image_format: str, quality: int, bits: int, f
             f"{name} has {header.bit_depth} bits per channel, which JPEG cannot hold; convert with "
             "--image_format=png, or make it 8-bit first"
         )
-    if pixels.is_plain(header, orientation) and header.format == image_format:
-        if full:
-            images.decode_fully(data, name)
-        return data, upright, orientation, ()
     array = pixels.decode(data, name, bits)
     done = [_TURNED] if orientation != 1 else []
     if image_format == "png":
@@ -77,9 +78,8 @@ def stored(data: bytes, name: str, image_format: str, quality: int, bits: int, f
     return encoded, upright, orientation, tuple(done)
 
 
-def treatment(data: bytes, name: str, bits: int) -> str:
+def treatment(header: Header, orientation: int, bits: int) -> str:
     """Identifies what is done to a picture beyond what the folder's format says; "" where nothing is."""
-    header, orientation = pixels.look(data, name)
     if pixels.is_plain(header, orientation):
         return ""
     return f"{header.format} {header.bit_depth} {header.color} {orientation} {bits}"

@@ -36,7 +36,10 @@ class Reader:
 
     def read(self, data: bytes, name: str) -> np.ndarray:
         """Ids, uint8 [H, W], of a mask's bytes; ValueError naming the file where it holds none."""
-        values = decode(data, name, self.by_color)
+        return self.ids_of(decode(data, name, self.by_color), name)
+
+    def ids_of(self, values: np.ndarray, name: str) -> np.ndarray:
+        """As `read`, of what `decode` gives."""
         if values.ndim == 3:
             if self.colors:
                 return self._of_colors(values, name)
@@ -79,7 +82,7 @@ def decode(data: bytes, name: str, by_color: bool = False) -> np.ndarray:
     if data[:8] == png.SIGNATURE:
         header = images.check(data, name)
         if (header.color == "palette" and not by_color) or (header.color == "grey" and header.bit_depth == 8):
-            return images.decode_map(data, name)
+            return images.decode_map(data, name, header)
         png.check_pixels(data, name)
         if header.bit_depth == 16 and header.color.startswith("RGB"):
             raise ValueError(f"label {name} is {header.color} of 16 bits; expected ids, or colours of 8 bits")

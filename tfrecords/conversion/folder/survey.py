@@ -109,7 +109,9 @@ def _look(pairs, watched, void_ids, allow_colors, count) -> Survey:
                 if not (values == values[..., :1]).all():
                     part.in_color = True
                     continue
-        ids = (pair.reader.read if pair.reader else images.decode_map)(data, pair.label_path)
+            ids = pair.reader.ids_of(values, pair.label_path)
+        else:
+            ids = (pair.reader.read if pair.reader else images.decode_map)(data, pair.label_path)
         histogram = images.histogram(ids)
         part.pixels += histogram
         part.frames += histogram > 0
