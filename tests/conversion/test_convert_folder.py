@@ -270,6 +270,10 @@ def test_labels_may_have_a_suffix_of_their_own(tmp_path):
     for path in list((tmp_path / "labels").iterdir()):
         path.rename(path.with_name(f"{path.stem}_mask.png"))
     _same(_stored(_convert(tmp_path)), made)
+    _save(tmp_path / "labels" / "drive0_0001_instances.png", _ids(0, [0]))
+    said = []
+    _same(_stored(_convert(tmp_path, said=said, records="named", label_suffix="_mask")), made)
+    assert any(line.startswith("passed over: 1 files whose names do not end in _mask") for line in said)
 
 
 def test_what_is_void_at_fixed_places_of_a_sequence_becomes_geometry(tmp_path):

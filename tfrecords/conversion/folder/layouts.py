@@ -165,6 +165,10 @@ def _keyed(folders, base, kinds, suffix, asked, passed, drop="", known=()):
     keyed = pairing.keyed(paths, base, suffix, drop)
     if not keyed and suffix and not asked:  # a preset's labels, kept under simpler names
         keyed = pairing.keyed(paths, base, "", drop)
+    used = set(keyed.values())
+    for path in paths:
+        if path not in used and not path.name.lower().endswith(tuple(known)):
+            passed.add(f"files whose names do not end in {suffix}", path)
     return keyed
 
 
