@@ -335,6 +335,26 @@ def test_a_name_that_may_be_two_pictures_is_refused(tmp_path):
         _convert(tmp_path, images_dir=tmp_path / "images", labels_dir=tmp_path / "c.json")
 
 
+@pytest.mark.parametrize("layout", ["beside", "one folder"])
+def test_coco_files_of_several_splits(tmp_path, layout):
+    root = tmp_path / "set"
+    for number, split in enumerate(("train", "valid")):
+        folder = root / split if layout == "beside" else root
+        _photo(folder / f"{split}_0.jpg", number)
+        notes = [{"id": 1, "image_id": 0, "category_id": 1, "segmentation": [[0, 0, 10, 0, 10, 6, 0, 6]]}]
+        found = {
+            "images": [{"id": 0, "file_name": f"{split}_0.jpg", "height": H, "width": W}],
+            "annotations": notes,
+            "categories": [{"id": 0, "name": "things"}, {"id": 1, "name": "road"}],
+        }
+        name = "_annotations.coco.json" if layout == "beside" else f"instances_{split}.json"
+        (folder / name).write_text(json.dumps(found))
+    manifest = _convert(tmp_path, images_dir=root, labels_dir=root)
+    assert {name: split.examples for name, split in manifest.splits.items()} == {"train": 1, "val": 1}
+    for ids in _stored(manifest).values():
+        np.testing.assert_array_equal(ids, _expected((1, 0, 0, 10, 6)))
+
+
 def test_a_turned_box_covers_what_its_corners_enclose():
     ids = np.zeros((8, 8), np.uint8)
     shapes.paint(ids, 1, "box", [4, 4, 3, 1, 90])

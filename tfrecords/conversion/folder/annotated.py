@@ -59,6 +59,8 @@ def read(kind: str, options: Options, table, passed: pairing.Passed, say):
     say(f"pixels that nothing covers are {state}; where shapes overlap, the later one stays")
     reader = shapes.Reader(uncovered)
     splits: dict[str, list] = {}
+    # Files of several splits may each be of some of the pictures of one folder.
+    shared = len(sources) > 1 and any(first[1] == second[1] for first, second in zip(sources, sources[1:]))
     for split, images, found, path in sources:
         parts = {split: list(images)}
         if options.lists:
@@ -69,11 +71,11 @@ def read(kind: str, options: Options, table, passed: pairing.Passed, say):
             for key in keys:
                 if key in drawn:
                     pairs.append(_pair(key, images[key], drawn[key], reader, ids))
-                elif options.unlabelled == "keep":
+                elif options.unlabelled == "keep" and not shared:
                     splits.setdefault(pairing.UNLABELLED, []).append(_pair(key, images[key], None, reader, ids))
-                elif options.unlabelled == "error" and (len(sources) == 1 or kind != "coco"):
+                elif options.unlabelled == "error" and not shared:
                     raise ValueError(f"{images[key]} is not in {path}; --unlabelled=skip passes it over, keep keeps it")
-                elif len(sources) == 1 or kind != "coco":
+                elif not shared:
                     passed.add("images that are not in the annotations", images[key])
     return table, splits
 
@@ -119,12 +121,11 @@ def _sources(kind, options, passed) -> list[tuple]:
     if kind == "supervisely":
         return _of_supervisely(root, passed)
     if kind in ("coco", "cvat"):
-        reader, pattern = {"coco": (coco.read, "*.json"), "cvat": (cvat.read, "*.xml")}[kind]
-        files = [root] if root.is_file() else sorted(root.glob(pattern))
+        reader, pattern = {"coco": (coco.read, ".json"), "cvat": (cvat.read, ".xml")}[kind]
+        files = [root] if root.is_file() else pairing.find(root, (pattern,), pairing.Passed())
         if not files:
-            raise FileNotFoundError(f"{root} has no {pattern}; expected annotations of {kind}")
-        images = layouts.by_name(options.images_dir or root.parent, passed)
-        return [(_split_of(path.stem) if len(files) > 1 else "", images, reader(path, passed), path) for path in files]
+            raise FileNotFoundError(f"{root} has no *{pattern}; expected annotations of {kind}")
+        return [_of_file(reader, path, root, options, len(files) > 1, passed) for path in files]
     sources = []
     for split, image_folder, label_folder in layouts.split_folders(options):
         if label_folder is None:
@@ -143,6 +144,18 @@ def _sources(kind, options, passed) -> list[tuple]:
     return sources
 
 
+def _of_file(reader, path, root, options, several: bool, passed) -> tuple:
+    """The source of one file of many images; of several, each is a split, which its folder or its name says."""
+    folder = pathlib.Path(options.images_dir or root.parent)
+    split = ""
+    if several:
+        split = pairing.SPLITS.get(path.parent.name.lower(), "") if path.parent != root else ""
+        split = split or next((name for word, name in pairing.SPLITS.items() if word in path.stem.lower()), "train")
+        nested = folder / path.parent.relative_to(root)
+        folder = nested if nested.is_dir() else folder  # pictures beside the file, as Roboflow has them
+    return split, layouts.by_name(folder, passed), reader(path, passed), path
+
+
 def _of_supervisely(root, passed) -> list[tuple]:
     sources: dict[str, tuple] = {}
     for dataset in supervisely.datasets(root):
@@ -156,10 +169,6 @@ def _of_supervisely(root, passed) -> list[tuple]:
         else:
             sources[split] = (split, images, found, root)
     return list(sources.values())
-
-
-def _split_of(stem: str) -> str:
-    return next((split for word, split in pairing.SPLITS.items() if word in stem.lower()), "train")
 
 
 def _by_content(root: pathlib.Path, options: Options) -> str:
