@@ -22,7 +22,7 @@ from tfrecords.png import Header
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 BITS = (0, 8, 10, 12, 14, 16)  # 0: 16 bits are full, and refused where they look like a camera's 10 or 12
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
 # Bits per channel and the name of the channels, of Pillow's modes.
 _MODES = {"1": (1, "grey"), "L": (8, "grey"), "I;16": (16, "grey"), "I;16B": (16, "grey"), "I;16L": (16, "grey")}
 _MODES |= {"I": (32, "grey"), "F": (32, "floating point"), "LA": (8, "grey with alpha"), "P": (8, "palette")}
@@ -55,6 +55,7 @@ def look(data: bytes, name: str) -> tuple[Header, int]:
         if getattr(picture, "n_frames", 1) != 1:
             raise ValueError(f"{name} holds {picture.n_frames} pictures; expected one")
         depth, color = _MODES.get(picture.mode, (8, picture.mode))
+        depth = 16 if _is_wide_tiff(picture) else depth
         orientation = picture.getexif().get(_ORIENTATION, 1)
         width, height = picture.size
         if picture.format == "TIFF" and orientation in (5, 6, 7, 8):  # Pillow gives the size that it will turn it to
@@ -82,9 +83,14 @@ def decode(data: bytes, name: str, bits: int = 0) -> np.ndarray:
     header, orientation = look(data, name)
     if header.format == "png":
         png.check_pixels(data, name)
-        if header.bit_depth == 16 and bits and header.color.startswith("RGB"):  # Pillow gives upper bytes alone
-            wide = png16.decode(data, name)[..., :3]
+        if header.bit_depth == 16 and bits and header.color != "grey":  # Pillow gives upper bytes alone
+            wide = png16.decode(data, name)
+            wide = wide[..., :3] if wide.shape[-1] > 2 else np.repeat(wide[..., :1], 3, -1)
             return _turned(_scaled(wide, name, bits), orientation)
+    elif header.bit_depth == 16 and bits and header.color != "grey":
+        raise RefusedError(
+            f"{name} is a {header.format.upper()} of 16-bit colour, whose lower bits cannot be read; save it as PNG"
+        )
     with _opened(data, name) as picture:
         try:
             picture.load()
@@ -117,8 +123,9 @@ def check_depth(picture: Image.Image, name: str, data: bytes = b"", bits: int = 
     """
     if picture.mode == "F":
         raise RefusedError(f"{name} has floating point pixels, whose scale no file says; save it with 8 or 16 bits")
-    wide_color = data[:8] == png.SIGNATURE and data[24] == 16 and not picture.mode.startswith("I")
-    if wide_color:
+    # 16 bits of which Pillow gives the upper bytes alone.
+    wide_png = data[:8] == png.SIGNATURE and data[24] == 16 and not picture.mode.startswith("I")
+    if wide_png or _is_wide_tiff(picture):
         high = int(np.asarray(picture.convert("RGB")).max(initial=0)) << 8 | 255  # at most this
     elif picture.mode.startswith("I"):
         values = np.asarray(picture)
@@ -162,6 +169,11 @@ def _turned(array: np.ndarray, orientation: int) -> np.ndarray:
     picture = Image.fromarray(array)
     picture.getexif()[_ORIENTATION] = orientation
     return np.asarray(ImageOps.exif_transpose(picture))
+
+
+def _is_wide_tiff(picture: Image.Image) -> bool:
+    bits = picture.tag_v2.get(_BITS_PER_SAMPLE, ()) if picture.format == "TIFF" else ()
+    return len(bits) > 1 and max(bits) == 16
 
 
 def _valid(orientation) -> int:

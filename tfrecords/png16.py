@@ -1,4 +1,4 @@
-"""PNG of 16-bit colour -> its 16 bits. Pillow gives the upper bytes of such pictures alone.
+"""PNG of 16-bit colour or with alpha -> its 16 bits. Pillow gives the upper bytes of such pictures alone.
 
 Rows are stored as differences to their neighbours (filters). A pixel needs those to its left, above, and above left, so
 that all pixels of one anti-diagonal are undone at once.
@@ -11,11 +11,11 @@ import numpy as np
 
 from tfrecords import png
 
-_CHANNELS = {2: 3, 6: 4}  # colour types RGB, RGB with alpha
+_CHANNELS = {2: 3, 4: 2, 6: 4}  # colour types RGB, grey with alpha, RGB with alpha
 
 
 def decode(data: bytes, name: str) -> np.ndarray:
-    """uint16 [H, W, 3 or 4] of a whole PNG of 16-bit colour.
+    """uint16 [H, W, channels] of a whole PNG of 16 bits, in colour or with alpha.
 
     Args:
         data: a PNG that png.check and png.check_pixels have passed.
@@ -26,7 +26,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
     """
     width, height, depth, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     if depth != 16 or color not in _CHANNELS or interlaced:
-        raise ValueError(f"{name} is no PNG of 16-bit colour without interlacing; save it as one")
+        raise ValueError(f"{name} is interlaced, or no PNG of 16-bit colour; save it without interlacing")
     step = 2 * _CHANNELS[color]
     packed = np.frombuffer(zlib.decompress(b"".join(png.pixel_pieces(data))), np.uint8)
     rows = packed.reshape(height, 1 + width * step)

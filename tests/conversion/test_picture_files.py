@@ -59,6 +59,16 @@ def _deep_color(values: np.ndarray) -> bytes:
     return png.SIGNATURE + b"".join(png.chunk(*chunk) for chunk in chunks)
 
 
+def _deep_tiff(values: np.ndarray) -> bytes:
+    """A TIFF of uint16 [H, W, 3] without compression."""
+    height, width, _ = values.shape
+    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, 8), (259, 3, 1, 1), (262, 3, 1, 2)]
+    entries += [(273, 4, 1, 14), (277, 3, 1, 3), (278, 4, 1, height), (279, 4, 1, values.nbytes)]
+    head = struct.pack("<2sHI3H", b"II", 42, 14 + values.nbytes, 16, 16, 16)
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return head + values.astype("<u2").tobytes() + struct.pack("<H", len(entries)) + table + bytes(4)
+
+
 def _pair(tmp_path, data, suffix, ids=None, name="a"):
     image = tmp_path / f"{name}.{suffix}"
     image.write_bytes(data)
@@ -176,6 +186,26 @@ def test_a_dark_16_bit_picture_is_refused_and_bits_read_it(tmp_path, bits, kind)
     if bits == 12:
         with pytest.raises(ValueError, match="a pixel of 4095, which is more than --bits=10 can hold"):
             _write(tmp_path, pair, bits=10, overwrite=True)
+
+
+def test_deep_tiff_in_colour_is_seen_by_its_upper_byte_or_refused(tmp_path):
+    color = np.random.default_rng(0).integers(0, 65536, (H, W, 3), np.uint16)
+    one = _write(tmp_path, _pair(tmp_path, _deep_tiff(color), "tif"))["a"]
+    np.testing.assert_array_equal(images.decode_fully(one.image_encoded, "x"), color >> 8)
+    pair = _pair(tmp_path, _deep_tiff(color >> 4), "tif")
+    with pytest.raises(ValueError, match="has 16 bits but no pixel over 4095"):
+        _write(tmp_path, pair, overwrite=True)
+    with pytest.raises(ValueError, match="whose lower bits cannot be read; save it as PNG"):
+        _write(tmp_path, pair, bits=12, overwrite=True)
+
+
+def test_deep_grey_with_alpha_is_read_by_its_bits():
+    grey = np.random.default_rng(0).integers(0, 4096, (5, 6), np.uint16)
+    rows = np.stack([grey, grey * 0 + 65535], -1).astype(">u2").tobytes()
+    packed = zlib.compress(b"".join(b"\0" + rows[i : i + 24] for i in range(0, len(rows), 24)))
+    header = struct.pack(">IIBBBBB", 6, 5, 16, 4, 0, 0, 0)
+    data = png.SIGNATURE + b"".join(png.chunk(*one) for one in ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")))
+    np.testing.assert_array_equal(pixels.decode(data, "x", 12), np.stack([grey >> 4] * 3, -1))
 
 
 def test_every_filter_of_deep_colour_is_undone():

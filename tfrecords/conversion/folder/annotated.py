@@ -112,7 +112,7 @@ def _sources(kind, options, passed) -> list[tuple]:
     root = pathlib.Path(options.labels_dir or options.images_dir)
     if kind == "yolo" and root.suffix.lower() in (".yaml", ".yml"):
         made, content, _ = yolo.splits(root, options.images_dir, layouts.pixels.SUFFIXES, passed)
-        classes, sources = yolo.names_of(content), []
+        classes, sources = yolo.names_of(content, root), []
         for split, pictures in made.items():
             texts = {key: yolo.label_of(picture, "labels", (".txt",)) for key, picture in pictures.items()}
             texts = {key: path for key, path in texts.items() if path}

@@ -206,7 +206,7 @@ def _of_pairs(options) -> list[Part]:
 
 def _of_yaml(path, options, passed):
     made, content, folder = yolo.splits(path, options.images_dir, pixels.SUFFIXES, passed)
-    rows = [{"id": i, "name": name} for i, name in enumerate(yolo.names_of(content))]
+    rows = [{"id": i, "name": name} for i, name in enumerate(yolo.names_of(content, path))]
     if not any(row["id"] == 255 for row in rows):
         rows.append({"id": 255, "name": "ignore", "void": "scene"})
     parts = []

@@ -105,11 +105,11 @@ def read(pictures: dict[str, pathlib.Path], texts: dict[str, pathlib.Path], name
     return notes.Notes(rows, frames)
 
 
-def names_of(found: dict) -> list[str]:
-    """The classes' names in a YAML, by number."""
+def names_of(found: dict, path) -> list[str]:
+    """The classes' names in a YAML, by number; ValueError where these are not 0, 1, 2, ..."""
     rows = sorted(tables.rows_of(found), key=lambda row: row["id"])
     if [row["id"] for row in rows] != list(range(len(rows))):
-        raise ValueError(f"its names are numbered {[row['id'] for row in rows]}; expected 0, 1, 2, ...")
+        raise ValueError(f"{path}: its names are numbered {[row['id'] for row in rows]}; expected 0, 1, 2, ...")
     return [row["name"] for row in rows]
 
 
