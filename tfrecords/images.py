@@ -168,6 +168,8 @@ def _decode(data: bytes, name: str, formats, mode: str | None = None) -> Image.I
     try:
         picture = Image.open(io.BytesIO(data), formats=formats)
         picture.load()
+        if mode and picture.mode.startswith("I"):  # 16 bits, which Pillow would clip; TensorFlow takes the upper byte
+            picture = Image.fromarray((np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8))
         return picture.convert(mode) if mode else picture
     except MemoryError:  # says nothing about the picture
         raise

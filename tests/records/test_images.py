@@ -203,6 +203,13 @@ def test_a_lack_of_memory_is_not_blamed_on_the_picture(monkeypatch):
         images.decode_fully(PNG, "x")
 
 
+def test_sixteen_bit_grey_is_decoded_to_its_upper_byte():
+    wide = np.array([[0, 255, 256], [40000, 65535, 511]], np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(wide).save(buffer, "PNG")
+    np.testing.assert_array_equal(images.decode_fully(buffer.getvalue(), "x"), np.stack([wide >> 8] * 3, -1))
+
+
 def test_pixels_that_cannot_be_decoded_are_found_by_full_decoding_alone():
     data = _png_of(5, 5)
     images.check(data, "x")
