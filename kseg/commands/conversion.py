@@ -72,4 +72,5 @@ def whole(splits) -> tuple[dict, list[str]]:
     inside = os.path.abspath(os.path.dirname(os.path.abspath(path))) == os.path.abspath(flags.FLAGS.records_dir)
     if inside:
         raise ValueError(f"--skip_damaged={path} lies in --records_dir, which holds records alone; give another folder")
-    return damaged.without(splits, path, int(flags.FLAGS.bits), flags.FLAGS.num_workers, progress=True)
+    asked = {name: value for name, value in options().items() if name in ("bits", "num_workers", "verify", "progress")}
+    return damaged.without(splits, path, **asked)

@@ -265,6 +265,31 @@ def test_an_image_without_label_is_an_error_that_names_it(tmp_path):
     assert "passed over: 1 files whose image has no label file" in "\n".join(said)
 
 
+def test_a_list_of_names_need_not_say_that_255_is_void_but_a_published_table_is_complete(tmp_path):
+    made, said = _folder(tmp_path, [0, 1, 255]), []
+    (tmp_path / "classes.txt").write_text("road\ncar\n")
+    manifest = _convert(tmp_path, said=said, classes=str(tmp_path / "classes.txt"))
+    _same(_stored(manifest), made)
+    assert manifest.table.class_names == ("road", "car")
+    assert [(x.id, x.kind) for x in manifest.table.void_labels] == [(255, "scene")]
+    assert "masks have id 255, which the table of classes does not have: it is void" in said
+    with pytest.raises(ValueError, match="pixels of id 255, which the label table kitti does not have"):
+        _convert(tmp_path, records="other", classes="kitti")
+
+
+def test_images_and_labels_may_lie_in_each_split(tmp_path):
+    made = {}
+    for split in ("train", "Validation"):
+        for number in range(2):
+            _save(tmp_path / "set" / split / "images" / f"{split}_{number}.png", _photo(number))
+            made[f"{split}_{number}"] = _ids(number, [0, 1])
+            _save(tmp_path / "set" / split / "masks" / f"{split}_{number}.png", made[f"{split}_{number}"])
+    root = str(tmp_path / "set")
+    manifest = _convert(tmp_path, images_dir=root, labels_dir=root)
+    assert {name: split.examples for name, split in manifest.splits.items()} == {"train": 2, "val": 2}
+    _same(_stored(manifest), made)
+
+
 def test_labels_may_have_a_suffix_of_their_own(tmp_path):
     made = _folder(tmp_path, [0, 1, 2])
     for path in list((tmp_path / "labels").iterdir()):

@@ -236,6 +236,18 @@ def test_a_finished_folder_of_turned_pictures_is_found_the_same_and_its_reading_
         _write(tmp_path, pair, bits=12)
 
 
+def test_bytes_of_transcoded_pictures_depend_on_nothing_but_the_pictures(tmp_path):
+    pairs = []
+    for number in range(4):
+        suffix = ("jpg", "tif", "png", "webp")[number]
+        data = _encoded(tiny_folders.image(number, H, W), suffix, orientation=3)
+        pairs.append(_pair(tmp_path, data, suffix, name=f"p{number}"))
+    _write(tmp_path, *pairs, num_workers=1, num_shards=2)
+    one = tiny_folders.contents(tmp_path / "records")
+    _write(tmp_path, *reversed(pairs), num_workers=2, num_shards=2, overwrite=True)
+    assert tiny_folders.contents(tmp_path / "records") == one
+
+
 @pytest.mark.parametrize("tool", ["convert_cityscapes", "convert_camvid"])
 def test_upper_case_suffixes_are_paired_and_hidden_files_counted(tmp_path, tool):
     if tool == "convert_cityscapes":

@@ -17,13 +17,13 @@ _FIRST_LINE = "# damaged files that a conversion has passed over, each with the 
 _CHUNK = 64  # pairs
 
 
-def without(splits: dict, path: str | os.PathLike, bits: int = 0, num_workers: int = 0, progress: bool = False):
+def without(splits: dict, path: str | os.PathLike, *, bits=0, num_workers=0, verify="fast", progress=False):
     """Leaves out examples of which a file is damaged, and writes the files' names and reasons.
 
     Args:
         splits: name -> pairs, as of tfrecords.write.
         path: the file to write: a line per damaged file, name, tab, reason.
-        bits, num_workers, progress: as of tfrecords.write.
+        bits, num_workers, verify, progress: as of tfrecords.write.
 
     Returns:
         The splits without them, and the lines that say how many they are.
@@ -45,7 +45,7 @@ def without(splits: dict, path: str | os.PathLike, bits: int = 0, num_workers: i
     total = sum(len(pairs) for pairs in splits.values())
     workers = num_workers if len(chunks) > 1 else 1
     run = runners.get("local", workers, (), progress)
-    found = run("look for damage", [(_look, pairs, bits) for _, pairs in chunks], total)
+    found = run("look for damage", [(_look, pairs, bits, verify == "full") for _, pairs in chunks], total)
     kept: dict = {name: [] for name in splits}
     lines = [_FIRST_LINE]
     for (name, pairs), reasons in zip(chunks, found):
@@ -62,20 +62,19 @@ def without(splits: dict, path: str | os.PathLike, bits: int = 0, num_workers: i
     return kept, [f"passed over: {count} of {total} examples with a damaged file, listed in {path}"]
 
 
-def _look(pairs, bits, count) -> list:
+def _look(pairs, bits, full, count) -> list:
     found = []
     for pair in pairs:
-        found.append(_damage(pair, bits))
+        found.append(_damage(pair, bits, full))
         count()
     return found
 
 
-def _damage(pair, bits) -> tuple[str, str] | None:
+def _damage(pair, bits, full) -> tuple[str, str] | None:
     """(file, reason) where a file of the pair is damaged."""
     try:
         data = images.read_file(pair.image_path)
-        _, orientation = header = pixels.look(data, pair.image_path)
-        if header[0].format not in ("png", "jpeg") or orientation != 1:
+        if not pixels.is_plain(*pixels.look(data, pair.image_path)) or full:
             pixels.decode(data, pair.image_path, bits)
     except pixels.RefusedError:
         pass

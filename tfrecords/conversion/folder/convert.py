@@ -62,7 +62,7 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
     own_table = table is None
     seen = survey.look(labelled, watched, workers, progress, own_table)
     if of_masks:
-        table, reader = settled.settled(table, splits, seen, of_ids, say)
+        table, reader = settled.settled(table, splits, seen, of_ids, say, preset is not None)
         splits = {
             n: [dataclasses.replace(p, reader=reader) if p.label_path else p for p in v] for n, v in splits.items()
         }

@@ -13,6 +13,7 @@ from tfrecords.conversion.folder import names, pairing, supervisely, tables, yol
 from tfrecords.conversion.folder.options import Options
 
 _MASKS = (".png", ".tif", ".tiff", ".bmp")
+_LABEL_FOLDERS = ("labels", "masks", "annotations")
 _KINDS = (*_MASKS, ".jpg", ".jpeg")  # the last of which are refused, with the reason
 
 
@@ -69,15 +70,21 @@ def split_folders(options: Options) -> list[tuple[str, pathlib.Path, pathlib.Pat
     for root in (label_root, image_root):
         if not root.is_dir():
             raise FileNotFoundError(f"{root} is not a folder")
-    places = [p for p in sorted(image_root.iterdir()) if p.is_dir() and p.name.lower() in pairing.SPLITS]
-    return [
-        (
-            pairing.SPLITS[p.name.lower()],
-            p,
-            label_root / p.name if (label_root / p.name).is_dir() else _same_split(label_root, p.name),
-        )
-        for p in places
-    ] or [("", image_root, label_root)]
+    made = []
+    for place in sorted(image_root.iterdir()):
+        if place.is_dir() and place.name.lower() in pairing.SPLITS:
+            beside = (
+                label_root / place.name if (label_root / place.name).is_dir() else _same_split(label_root, place.name)
+            )
+            if (place / "images").is_dir() and beside:  # train/images beside train/labels
+                named = [beside / name for name in _LABEL_FOLDERS if (beside / name).is_dir()]
+                place, beside = (place / "images", named[0]) if named else (place, beside)
+            made.append((pairing.SPLITS[_split_name(place)], place, beside))
+    return made or [("", image_root, label_root)]
+
+
+def _split_name(place: pathlib.Path) -> str:
+    return (place.name if place.name.lower() in pairing.SPLITS else place.parent.name).lower()
 
 
 def by_name(folder, passed: pairing.Passed) -> dict[str, pathlib.Path]:

@@ -5,7 +5,7 @@ from tfrecords.conversion import pairs
 from tfrecords.conversion.folder import masks, survey, tables
 
 
-def settled(table, splits, seen, of_ids, say):
+def settled(table, splits, seen, of_ids, say, published=False):
     """The table, and the reader of masks, once it is known what the masks hold.
 
     Args:
@@ -14,6 +14,8 @@ def settled(table, splits, seen, of_ids, say):
         seen: of all labels.
         of_ids: masks hold ids, whatever their channels.
         say: called with lines about what was decided.
+        published: the table is complete. To another, id 255 is added as void where masks have it: lists of classes,
+            such as COCO's or Ultralytics', cannot say that.
     """
     ids = [int(number) for number in seen.pixels.nonzero()[0]]
     known = {label.id for label in table.labels} if table else None
@@ -40,6 +42,9 @@ def settled(table, splits, seen, of_ids, say):
         rows = [{"id": i, "name": f"class_{i}"} for i in ids if i != 255]
         rows += [{"id": 255, "name": "void", "void": "scene"}] if 255 in ids else []
         table = tables.from_rows("own", rows)
+    elif 255 in ids and 255 not in known and not published:
+        say("masks have id 255, which the table of classes does not have: it is void")
+        table = labels.LabelTable(table.name, (*table.labels, labels.Label(255, "void", None, "scene", (0, 0, 0))))
     return table, masks.Reader(b"", () if of_ids else colors_of(table), by_color)
 
 
