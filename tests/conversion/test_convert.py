@@ -276,7 +276,7 @@ def test_one_split_of_camvid_has_the_same_bytes_alone_as_with_the_others(tmp_pat
 
 @pytest.mark.parametrize("scenario, steps", [("fresh", 30), ("add", 20), ("overwrite", 30)])
 def test_killed_at_any_step_the_same_call_gives_the_undisturbed_folder(scenario, steps, tmp_path):
-    command = [sys.executable, str(ROOT / "tests" / "kill_points.py"), scenario, str(tmp_path)]
+    command = [sys.executable, str(ROOT / "tests" / "helpers" / "kill_points.py"), scenario, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > steps
