@@ -8,18 +8,18 @@ sequence's frames (over all splits that D has) become id 12 there, "bonnet", of 
 --keep_published_ids turns that off. tfrecords/FORMAT.md says what is written.
 """
 
-import collections
 import os
 import pathlib
 import re
 import sys
 
-import numpy as np
 from absl import flags
 
 import tfrecords
-from tfrecords import images, labels
+from tfrecords import labels
 from tfrecords.conversion.convert import Derived
+from tfrecords.conversion.folder import survey
+from tfrecords.review import review
 
 _CAMVID_DIR = flags.DEFINE_string("camvid_dir", None, "Folder with train/, trainannot/, ...")
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder to write.")
@@ -31,11 +31,12 @@ _IMAGE_FORMAT = flags.DEFINE_enum("image_format", "png", ["png", "jpeg"], "png: 
 _JPEG_QUALITY = flags.DEFINE_integer("jpeg_quality", 95, "Of --image_format=jpeg.", lower_bound=1, upper_bound=100)
 _VERIFY = flags.DEFINE_enum("verify", "fast", ["fast", "full"], "fast: checksums of every chunk. full: decode, too.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what is in --records_dir, once all is built.")
+_REPORT = flags.DEFINE_string(
+    "report", "", "HTML page to write: classes, void, a contact sheet, and what is suspicious; decodes every picture."
+)
 
 _SPLIT_NAMES = ("train", "val", "test")
 _VOID, _BONNET = 11, 12
-_BONNET_SHARE = 0.9  # of a sequence's frames in which a position must be void
-_BONNET_MIN_FRAMES = 10  # fewer frames cannot tell what stands still from what happens to be there
 
 
 def main(argv):
@@ -45,6 +46,7 @@ def main(argv):
         if not flags.FLAGS[flag].value:  # "" would mean the current folder
             sys.exit(f"error: --{flag} is missing or empty; see --help")
     try:
+        review.check_path(_REPORT.value, _RECORDS_DIR.value)
         root = pathlib.Path(_CAMVID_DIR.value)
         present = [name for name in _SPLIT_NAMES if (root / name).is_dir()]
         if not present:
@@ -69,14 +71,15 @@ def main(argv):
             derived=derived,
             progress=True,
         )
+        for sequence, mask in (derived.masks if derived else {}).items():
+            print(f"{sequence}: bonnet at {mask.sum()} positions, {mask.mean():.1%} of the frame")
+        for name, split in manifest.splits.items():
+            print(f"{_RECORDS_DIR.value}: {name}, {split.examples} examples in {len(split.shards)} shards")
+        review.review(_RECORDS_DIR.value, _REPORT.value, _NUM_WORKERS.value, progress=True)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
-    for sequence, mask in (derived.masks if derived else {}).items():
-        print(f"{sequence}: bonnet at {mask.sum()} positions, {mask.mean():.1%} of the frame")
-    for name, split in manifest.splits.items():
-        print(f"{_RECORDS_DIR.value}: {name}, {split.examples} examples in {len(split.shards)} shards")
 
 
 def _pairs(root: pathlib.Path, split: str) -> list[tfrecords.Pair]:
@@ -115,17 +118,5 @@ def _sequence(image_id: str) -> str:
 
 def _find_bonnets(pairs: list[tfrecords.Pair]) -> Derived:
     """Where each sequence is void in nearly all frames."""
-    frames, counts = collections.Counter(), {}
-    for pair in pairs:
-        void = images.decode_map(images.read_file(pair.label_path), pair.label_path) == _VOID
-        count = counts.setdefault(pair.sequence, np.zeros(void.shape, np.int32))
-        if count.shape != void.shape:
-            raise ValueError(f"{pair.label_path} is {void.shape}, others of its sequence are {count.shape}")
-        count += void
-        frames[pair.sequence] += 1
-    masks = {
-        name: count >= _BONNET_SHARE * frames[name]
-        for name, count in sorted(counts.items())
-        if frames[name] >= _BONNET_MIN_FRAMES
-    }
-    return Derived(_VOID, _BONNET, {name: mask for name, mask in masks.items() if mask.any()})
+    seen = survey.look(pairs, (_VOID,), _NUM_WORKERS.value, progress=True)
+    return Derived(_VOID, _BONNET, survey.fixed(seen)[0])

@@ -22,6 +22,7 @@ from absl import flags
 
 import tfrecords
 from tfrecords import labels
+from tfrecords.review import review
 
 _CITYSCAPES_DIR = flags.DEFINE_string("cityscapes_dir", None, "Folder with leftImg8bit/ and gtFine/.")
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder to write.")
@@ -36,6 +37,9 @@ _VERIFY = flags.DEFINE_enum("verify", "fast", ["fast", "full"], "fast: checksums
 _RUNNER = flags.DEFINE_enum("runner", "local", ["local", "beam"], "beam: Apache Beam (pip install 'kseg[beam]').")
 _BEAM_OPTIONS = flags.DEFINE_list("beam_options", [], "Beam's own options, such as --runner=FlinkRunner.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what is in --records_dir, once all is built.")
+_REPORT = flags.DEFINE_string(
+    "report", "", "HTML page to write: classes, void, a contact sheet, and what is suspicious; decodes every picture."
+)
 
 # split -> (folder under leftImg8bit, annotation folder or None, folder under it)
 _LAYOUT = {
@@ -56,6 +60,7 @@ def main(argv):
         if not flags.FLAGS[flag].value:  # "" would mean the current folder
             sys.exit(f"error: --{flag} is missing or empty; see --help")
     try:
+        review.check_path(_REPORT.value, _RECORDS_DIR.value)
         root = pathlib.Path(_CITYSCAPES_DIR.value)
         if not (root / "leftImg8bit").is_dir():
             raise FileNotFoundError(f"{root} has no folder leftImg8bit; expected Cityscapes' layout (see --help)")
@@ -78,12 +83,13 @@ def main(argv):
             beam_options=tuple(_BEAM_OPTIONS.value),
             progress=True,
         )
+        for name, split in manifest.splits.items():
+            print(f"{_RECORDS_DIR.value}: {name}, {split.examples} examples in {len(split.shards)} shards")
+        review.review(_RECORDS_DIR.value, _REPORT.value, _NUM_WORKERS.value, progress=True)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
-    for name, split in manifest.splits.items():
-        print(f"{_RECORDS_DIR.value}: {name}, {split.examples} examples in {len(split.shards)} shards")
 
 
 def _pairs(root: pathlib.Path, split: str) -> list[tfrecords.Pair]:

@@ -14,6 +14,7 @@ import sys
 from absl import flags
 
 from tfrecords.conversion.folder import convert
+from tfrecords.review import review
 
 _IMAGES_DIR = flags.DEFINE_string("images_dir", None, "Folder of pictures.")
 _LABELS_DIR = flags.DEFINE_string("labels_dir", "", "Folder of label pictures, or COCO's JSON.")
@@ -39,6 +40,9 @@ _IMAGE_FORMAT = flags.DEFINE_enum("image_format", "auto", ["auto", "png", "jpeg"
 _JPEG_QUALITY = flags.DEFINE_integer("jpeg_quality", 95, "Of --image_format=jpeg.", lower_bound=1, upper_bound=100)
 _VERIFY = flags.DEFINE_enum("verify", "fast", ["fast", "full"], "fast: checksums of every chunk. full: decode, too.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what is in --records_dir, once all is built.")
+_REPORT = flags.DEFINE_string(
+    "report", "", "HTML page to write: classes, void, a contact sheet, and what is suspicious; decodes every picture."
+)
 
 
 def main(argv):
@@ -60,6 +64,7 @@ def main(argv):
         fixed_void=_FIXED_VOID.value,
     )
     try:
+        review.check_path(_REPORT.value, _RECORDS_DIR.value)
         manifest = convert.convert(
             options,
             _RECORDS_DIR.value,
@@ -71,9 +76,10 @@ def main(argv):
             overwrite=_OVERWRITE.value,
             progress=True,
         )
+        for name, split in manifest.splits.items():
+            print(f"{_RECORDS_DIR.value}: {name}, {split.examples} examples in {len(split.shards)} shards")
+        review.review(_RECORDS_DIR.value, _REPORT.value, _NUM_WORKERS.value, progress=True)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
-    for name, split in manifest.splits.items():
-        print(f"{_RECORDS_DIR.value}: {name}, {split.examples} examples in {len(split.shards)} shards")

@@ -88,8 +88,6 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, **write
     if write.get("image_format", "auto") == "auto":
         write["image_format"] = _image_format(splits)
     manifest = tfrecords.write(records_dir, table, splits, derived=derived, **write)
-    for line in describe(table, seen):
-        say(line)
     if own_table and notes is None:
         path = pathlib.Path(records_dir) / "classes.csv"
         files.write_file(path, tables.to_csv(table).encode())
@@ -109,17 +107,6 @@ def _with_cvat(options: Options) -> Options:
     return dataclasses.replace(
         options, images_dir=os.fspath(images), labels_dir=os.fspath(root / "SegmentationClass"), classes=classes
     )
-
-
-def describe(table: labels.LabelTable, seen: survey.Survey) -> list[str]:
-    """Classes and void with their share of pixels and the label maps that have them, before fixed void."""
-    whole = max(1, int(seen.pixels.sum()))
-    lines = [f"{'id':>4} {'name':<28} {'void':<10} {'pixels, %':>10} {'images':>8}"]
-    for label in table.labels:
-        share, frames = 100 * seen.pixels[label.id] / whole, int(seen.frames[label.id])
-        note = "  in no image" if not frames else "  in under three images" if frames < 3 else ""
-        lines.append(f"{label.id:>4} {label.name:<28} {label.kind or '':<10} {share:>10.3f} {frames:>8}{note}")
-    return lines
 
 
 def _found(options: Options, preset, passed):

@@ -100,7 +100,7 @@ def _look(pairs, watched, void_ids, allow_colors, count) -> Survey:
                 codes, pixels = np.unique(masks.packed(values), return_counts=True)
                 part.colors.update(dict(zip(codes.tolist(), pixels.tolist())))
                 continue
-        ids = pair.reader.read(data, pair.label_path)
+        ids = (pair.reader.read if pair.reader else images.decode_map)(data, pair.label_path)
         histogram = images.histogram(ids)
         part.pixels += histogram
         part.frames += histogram > 0
