@@ -281,6 +281,19 @@ def test_records_without_labels_have_a_page(tmp_path):
     assert said[0].startswith("nothing suspicious") and "no labels" in (tmp_path / "page.html").read_text()
 
 
+def test_of_many_records_some_are_read_and_the_pixels_are_exact(tmp_path, good):
+    manifest = tfrecords.info(good)
+    looks = look.look(good, 2, 4, num_workers=1)
+    train = looks["train"]
+    assert [len(x) for x in (train.image_ids, train.read, train.looked_at)] == [6, 4, 2]
+    assert train.frames.max() == 4 and sum(count for count, _ in train.sizes.values()) == 4
+    whole = look.look(good, num_workers=1)
+    shares = [[row.shares for row in text.rows(manifest, one)] for one in (looks, whole)]
+    assert shares[0] == shares[1]
+    assert text.lines(manifest, looks)[0].split() == ["train", "(4", "read)", "val"]
+    assert text.checked(looks) == "ids and sizes of 8, sequences of all, edges of 4 of 10 pictures"
+
+
 def test_of_many_pictures_some_are_decoded_evenly_spread():
     chosen = [place for place in range(100) if look._is_chosen(place, 100, 4)]
     assert chosen == [24, 49, 74, 99]

@@ -71,17 +71,20 @@ def _broken(looks) -> list[Finding]:
 
 def _missing_classes(manifest, labelled) -> list[Finding]:
     found, table = [], manifest.full_table
-    everywhere = sum((seen.pixels for seen in labelled.values()), np.zeros(256, np.int64))
-    nowhere = [name for name, ids in zip(table.class_names, table.class_ids) if not everywhere[list(ids)].any()]
+    present = {
+        name: {number for number, count in manifest.splits[name].id_pixels.items() if count} for name in labelled
+    }
+    anywhere = set().union(*present.values())
+    nowhere = [name for name, ids in zip(table.class_names, table.class_ids) if not anywhere & set(ids)]
     if labelled and nowhere:
         named = _listed([f'"{name}"' for name in nowhere])
         text = f"No label map has a pixel of {named}. Is the table of classes the right one?"
         found.append(Finding(_counted(len(nowhere), "class has", "classes have") + " no pixel at all", text))
-    for name, seen in labelled.items():
+    for name, ids_here in present.items():
         here = [
             label
             for label, ids in zip(table.class_names, table.class_ids)
-            if not seen.pixels[list(ids)].any() and label not in nowhere
+            if not ids_here & set(ids) and label not in nowhere
         ]
         if here:
             effect = "it cannot be learnt" if name == "train" else "it has no IoU there"
@@ -93,7 +96,8 @@ def _missing_classes(manifest, labelled) -> list[Finding]:
 
 def _rare_ids(manifest, labelled) -> list[Finding]:
     frames = sum((seen.frames for seen in labelled.values()), np.zeros(256, np.int64))
-    rare = [label for label in manifest.full_table.labels if 0 < frames[label.id] < FEW_FRAMES]
+    pixels = sum((collections.Counter(manifest.splits[name].id_pixels) for name in labelled), collections.Counter())
+    rare = [x for x in manifest.full_table.labels if pixels[x.id] and frames[x.id] < FEW_FRAMES]
     if not rare:
         return []
     where = tuple(
@@ -103,7 +107,10 @@ def _rare_ids(manifest, labelled) -> list[Finding]:
         if seen.frames[label.id]
     )
     named = _listed([f"{label.id} {label.name} ({frames[label.id]})" for label in rare])
-    text = f"In brackets, how many label maps have it: {named}. A slip of the pen, or too little to learn from."
+    read = sum(len(seen.read) for seen in labelled.values())
+    text = (
+        f"In brackets, how many of {read} label maps have it: {named}. A slip of the pen, or too little to learn from."
+    )
     return [Finding(_counted(len(rare), "id is", "ids are") + f" in under {FEW_FRAMES} images", text, where[:_NAMED])]
 
 
@@ -122,11 +129,8 @@ def _unlabelled(labelled) -> list[Finding]:
 def _fixed_void(labelled) -> list[Finding]:
     found = []
     for name, seen in labelled.items():
-        shares = {
-            drive: float((counted >= FIXED_SHARE * frames).mean())
-            for drive, (frames, counted) in seen.fixed.items()
-            if frames >= look.FIXED_MIN_FRAMES
-        }
+        frames = collections.Counter(look.sequence(seen.image_ids[place]) for place in seen.read)
+        shares = {x: float((counted >= FIXED_SHARE * frames[x]).mean()) for x, counted in seen.fixed.items()}
         fixed = {drive: share for drive, share in shares.items() if share >= _FIXED_LEAST}
         if fixed:
             drives = _listed(
@@ -144,7 +148,7 @@ def _fixed_void(labelled) -> list[Finding]:
 def _odd_sizes(looks) -> list[Finding]:
     found = []
     for name, seen in looks.items():
-        count = len(seen.image_ids)
+        count = len(seen.read)
         usual, (most, _) = max(seen.sizes.items(), key=lambda item: item[1][0])
         odd = {size: entry for size, entry in seen.sizes.items() if entry[0] <= max(1, ODD_SIZE * count)}
         odd.pop(usual, None)

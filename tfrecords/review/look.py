@@ -27,13 +27,13 @@ class Look:
 
     Attributes:
         image_ids: n names.
+        read: places of the records that were read; all below is of these.
         sizes: (height, width) px -> [count, places of the first three].
-        pixels: of each id.
         frames: label maps that hold each id.
         most, largest: of each id the most pixels in one label map, and that one's place; 0, -1 where there are none.
         unlabelled: places of label maps in which no pixel is of a class.
         void: label maps in which a position is void of each of labels.KINDS.
-        fixed: sequence -> [frames, int64 [*GRID]], in how many a position is void of kind "scene" or "dropped"; of
+        fixed: sequence -> int64 [*GRID], in how many label maps a position is void of kind "scene" or "dropped"; of
             sequences with at least FIXED_MIN_FRAMES.
         broken: places of records whose picture cannot be decoded, and why.
         looked_at: places of the records whose picture was decoded.
@@ -43,14 +43,14 @@ class Look:
     """
 
     image_ids: list[str]
+    read: list[int] = dataclasses.field(default_factory=list)
     sizes: dict[tuple[int, int], list] = dataclasses.field(default_factory=dict)
-    pixels: np.ndarray = _zeros(256)
     frames: np.ndarray = _zeros(256)
     most: np.ndarray = _zeros(256)
     largest: np.ndarray = dataclasses.field(default_factory=lambda: np.full(256, -1))
     unlabelled: list[int] = dataclasses.field(default_factory=list)
     void: np.ndarray = _zeros(len(labels.KINDS), *GRID)
-    fixed: dict[str, list] = dataclasses.field(default_factory=dict)
+    fixed: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     broken: list[tuple[int, str]] = dataclasses.field(default_factory=list)
     looked_at: list[int] = dataclasses.field(default_factory=list)
     thumbs: np.ndarray = _zeros(0, thumbs.SIDE**2, dtype=np.uint8)
@@ -64,12 +64,19 @@ def sequence(image_id: str) -> str:
     return re.sub(r"[-_]?f?\d+$", "", image_id)
 
 
-def look(records_dir, pictures: int | None = None, num_workers: int = 0, progress: bool = False) -> dict[str, Look]:
-    """Reads all records.
+def look(
+    records_dir,
+    pictures: int | None = None,
+    records: int | None = None,
+    num_workers: int = 0,
+    progress: bool = False,
+) -> dict[str, Look]:
+    """Reads records.
 
     Args:
         records_dir: a finished folder.
         pictures: of each split at most so many pictures are decoded, evenly spread; None for all of them.
+        records: of each split at most so many label maps are read, evenly spread; None for all of them.
         num_workers: processes; 0 = one per core.
         progress: show a bar on stderr.
 
@@ -86,10 +93,13 @@ def look(records_dir, pictures: int | None = None, num_workers: int = 0, progres
         drives = collections.Counter(sequence(name) for shard in split.shards for name in shard.image_ids)
         drives = {name for name, count in drives.items() if count >= FIXED_MIN_FRAMES}
         for shard in split.shards:
-            chosen = [place for place in range(shard.examples) if _is_chosen(start + place, split.examples, pictures)]
-            calls.append((_look, os.fspath(records_dir), split, shard, frozenset(chosen), drives))
+            read, decoded = (
+                [place for place in range(shard.examples) if _is_chosen(start + place, split.examples, count)]
+                for count in (records, pictures)
+            )
+            calls.append((_look, os.fspath(records_dir), split, shard, read, frozenset(decoded), drives))
             start += shard.examples
-    total = sum(split.examples for split in found.splits.values())
+    total = sum(len(call[4]) for call in calls)
     # Starting processes takes longer than looking at few records.
     run = runners.get("local", num_workers if total > 200 else 1, (), progress)
     looks: dict[str, Look] = {}
@@ -103,19 +113,22 @@ def _is_chosen(place: int, whole: int, count: int | None) -> bool:
     return count is None or count >= whole or (place + 1) * count // whole > place * count // whole
 
 
-def _look(records_dir, split, shard, chosen, drives, count=lambda: None) -> Look:
+def _look(records_dir, split, shard, read, decoded, drives, count=lambda: None) -> Look:
     path = os.path.join(records_dir, shard.file)
-    found = Look(list(shard.image_ids))
+    found = Look(list(shard.image_ids), read)
     kinds, is_class, without = _tables(split.table)
     flat, fits = [], []
-    for place, one in enumerate(shards.read_shard(path, shard)):
+    # Whole shards are checked against the manifest on the way.
+    whole = len(read) == shard.examples
+    ones = shards.read_shard(path, shard) if whole else (shards.read_one(path, shard.offsets[place]) for place in read)
+    for place, one in zip(read, ones, strict=True):
         entry = found.sizes.setdefault((one.height, one.width), [0, []])
         entry[0] += 1
         entry[1] = [*entry[1], place][:3]
         ids = images.decode_map(one.ids_png, f"{path}, {one.image_id}") if one.ids_png else None
         if ids is not None:
             _count_ids(found, ids, place, kinds, is_class, drives)
-        if place in chosen:
+        if place in decoded:
             try:
                 picture = edges.reduced(one.image_encoded, one.height, one.width)
             except ValueError as error:
@@ -138,21 +151,22 @@ def _look(records_dir, split, shard, chosen, drives, count=lambda: None) -> Look
 
 def _count_ids(found: Look, ids, place, kinds, is_class, drives) -> None:
     histogram = images.histogram(ids)
-    found.pixels += histogram
     found.frames += histogram > 0
     more = histogram > found.most
     found.most[more], found.largest[more] = histogram[more], place
     if not histogram[is_class].any():
         found.unlabelled.append(place)
+    present = np.unique(kinds[np.flatnonzero(histogram)])
+    if present[-1] < 0:  # all of it is of a class
+        return
     rows, columns = ((2 * np.arange(n) + 1) * size // (2 * n) for n, size in zip(GRID, ids.shape))
     kind = kinds[ids[rows[:, None], columns]]
-    for number in range(len(found.void)):
+    for number in present[present >= 0]:
         found.void[number] += kind == number
     drive = sequence(found.image_ids[place])
     if drive in drives:
-        counted = found.fixed.setdefault(drive, [0, np.zeros(GRID, np.int64)])
-        counted[0] += 1
-        counted[1] += (kind >= 0) & (kind != _GEOMETRY) & (kind != _UNANNOTATED)
+        fixed = found.fixed.setdefault(drive, np.zeros(GRID, np.int64))
+        fixed += (kind >= 0) & (kind != _GEOMETRY) & (kind != _UNANNOTATED)
 
 
 def _tables(table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -172,13 +186,12 @@ def _joined(first: Look, then: Look) -> Look:
         entry[0], entry[1] = entry[0] + count, [*entry[1], *(start + place for place in places)][:3]
     more = then.most > first.most
     first.most[more], first.largest[more] = then.most[more], start + then.largest[more]
-    for drive, (frames, counted) in then.fixed.items():
-        entry = first.fixed.setdefault(drive, [0, np.zeros(GRID, np.int64)])
-        entry[0], entry[1] = entry[0] + frames, entry[1] + counted
+    for drive, counted in then.fixed.items():
+        first.fixed[drive] = first.fixed.get(drive, 0) + counted
     return dataclasses.replace(
         first,
         image_ids=first.image_ids + then.image_ids,
-        pixels=first.pixels + then.pixels,
+        read=first.read + [start + place for place in then.read],
         frames=first.frames + then.frames,
         unlabelled=first.unlabelled + [start + place for place in then.unlabelled],
         void=first.void + then.void,

@@ -6,13 +6,15 @@ import pathlib
 from tfrecords import files, manifest
 from tfrecords.review import findings, look, page, text
 
-_SAMPLE = 40  # pictures of a split that are decoded where no page is asked for
+# What is looked at of each split where no page is asked for.
+_PICTURES, _RECORDS = 40, 3000
 
 
 def review(records_dir, path: str = "", num_workers: int = 0, progress: bool = False, say=print, table: bool = True):
     """Says what the records hold and what is suspicious in them, and writes a page.
 
-    Without a page all label maps are read, and of each split 40 pictures for the edges; with one, all pictures.
+    With a page everything is read. Without one, of each split at most 3000 label maps, and 40 pictures for the edges;
+    pixels are the manifest's, and exact.
 
     Args:
         records_dir: a finished folder.
@@ -27,7 +29,8 @@ def review(records_dir, path: str = "", num_workers: int = 0, progress: bool = F
     """
     check_path(path, records_dir)
     found = manifest.info(records_dir)
-    looks = look.look(records_dir, None if path else _SAMPLE, num_workers, progress)
+    limits = (None, None) if path else (_PICTURES, _RECORDS)
+    looks = look.look(records_dir, *limits, num_workers, progress)
     suspicious = findings.find(found, looks)
     for line in (text.lines(found, looks) if table else []) + text.findings(suspicious, text.checked(looks)):
         say(line)

@@ -17,7 +17,7 @@ class Row:
         kind: "" for a class, else one of labels.KINDS; "" for void as a whole.
         level: "class"; "void" for all of it; "kind"; "id" of void.
         shares: of each labelled split, the share of pixels, 0..1; None where the split has no pixel that counts.
-        frames: of each labelled split, label maps that hold the id; None where there are several ids.
+        frames: of each labelled split, label maps, of those read, that hold the id; None where there are several ids.
     """
 
     ids: tuple[int, ...]
@@ -36,9 +36,9 @@ def rows(manifest, looks) -> list[Row]:
     def row(ids, name, level, kind=""):
         ids = tuple(ids)
         shares, frames = [], []
-        for _, seen in labelled:
-            whole = int(seen.pixels.sum())
-            shares.append(int(seen.pixels[list(ids)].sum()) / whole if whole else None)
+        for split, seen in labelled:
+            whole = sum(split.id_pixels.values())
+            shares.append(sum(split.id_pixels.get(number, 0) for number in ids) / whole if whole else None)
             frames.append(int(seen.frames[ids[0]]) if len(ids) == 1 else None)
         found.append(Row(ids, name, kind, level, tuple(shares), tuple(frames)))
 
@@ -74,7 +74,8 @@ def lines(manifest, looks) -> list[str]:
     found = rows(manifest, looks)
     titles = [_titled(row) for row in found]
     width = max(map(len, titles)) + 2
-    head = [f"{'':<{width}}" + "".join(f"{name:>19}" for name in names)]
+    titles_of = [name if _is_whole(looks[name]) else f"{name} ({len(looks[name].read)} read)" for name in names]
+    head = [f"{'':<{width}}" + "".join(f"{name:>19}" for name in titles_of)]
     head += [f"{'':<{width}}" + f"{'pixels, %':>11}{'images':>8}" * len(names)]
     for row, title in zip(found, titles):
         cells = [
@@ -93,13 +94,18 @@ def findings(found, checked: str) -> list[str]:
 
 def checked(looks) -> str:
     """What the rules have looked at, in words."""
-    parts = "ids, sizes, sequences"
-    seen, whole = (
-        sum(len(x) for x in xs) for xs in ([s.looked_at for s in looks.values()], [s.image_ids for s in looks.values()])
+    seen, read, whole = (
+        sum(len(part(one)) for one in looks.values())
+        for part in (lambda one: one.looked_at, lambda one: one.read, lambda one: one.image_ids)
     )
     if seen == whole:
-        return f"{parts}, edges and likeness of all {whole} pictures"
-    return f"{parts}, edges of {seen} of {whole} pictures"
+        return f"ids, sizes, sequences, edges and likeness of all {whole} pictures"
+    of = "" if read == whole else f" of {read}"
+    return f"ids and sizes{of}, sequences of all, edges of {seen} of {whole} pictures"
+
+
+def _is_whole(seen) -> bool:
+    return len(seen.read) == len(seen.image_ids)
 
 
 def _titled(row: Row) -> str:
@@ -111,4 +117,4 @@ def _titled(row: Row) -> str:
 def void_share(seen) -> np.ndarray:
     """float [rows, columns]: in how many of the label maps a position is void of any kind but "unannotated"."""
     kinds = [number for number, kind in enumerate(labels.KINDS) if kind != "unannotated"]
-    return seen.void[kinds].sum(0) / max(1, len(seen.image_ids))
+    return seen.void[kinds].sum(0) / max(1, len(seen.read))
