@@ -129,9 +129,9 @@ def predict(model, images):
       ValueError: in one line, if the model or an image cannot be used.
       serving.ServingError: if a server does not answer.
     """
-    from kseg.serving import client
+    from kseg.serving import images as files
 
-    contents = [_png(image) if isinstance(image, np.ndarray) else client.read_image(image) for image in images]
+    contents = [_png(image) if isinstance(image, np.ndarray) else files.read_image(image) for image in images]
     if isinstance(model, (str, os.PathLike)):
         with _opened(os.fspath(model)) as opened:
             return _ask(opened, contents)

@@ -2,7 +2,7 @@
 
 import os
 
-from kseg.serving import cpp_session, messages, model
+from kseg.serving import cpp_session, model
 
 
 class Local(model.ServedModel):
@@ -24,8 +24,7 @@ class Local(model.ServedModel):
         except cpp_session.SessionError as error:
             raise ValueError(f"{self.address} cannot be loaded: {model.sentence(error.message)}") from None
 
-    def predict(self, signature, inputs):
-        inputs = {name: messages.checked(value) for name, value in inputs.items()}
+    def _run(self, signature, inputs):
         try:
             return self._session.run(signature, **inputs)
         except cpp_session.SessionError as error:

@@ -15,7 +15,7 @@ import PIL.Image
 import tqdm
 
 from kseg import pictures
-from kseg.serving import client, predictions
+from kseg.serving import client, images, predictions
 from tfrecords import labels
 
 _LEGEND_PX = 400  # the narrowest legend that can be read
@@ -69,7 +69,7 @@ def predict_files(
       output_dir: created; a folder's images keep their place below it.
       void_score: write NAME_void_score.png too, uint8, 128 = the threshold.
       parallel: images at work at the same time.
-      progress: whether to draw a bar.
+      progress: whether to draw a bar, if stderr is a terminal.
       overwrite: write over what an earlier call wrote.
       skip_existing: leave out images that an earlier call did.
       report: called with lines about what is passed over.
@@ -110,7 +110,7 @@ def predict_files(
         if gone.is_set() or stopped.is_set():
             return source, "not tried, since the server is gone"
         try:
-            contents = client.read_image(source)
+            contents = images.read_image(source)
             used = state["answering"]
             try:
                 files, facts = _answer(used, contents, void_score)
@@ -134,7 +134,7 @@ def predict_files(
     executor = concurrent.futures.ThreadPoolExecutor(max(parallel, 1))
     try:
         results = executor.map(one, jobs)
-        for failure in tqdm.tqdm(results, total=len(jobs), unit="image", disable=not progress):
+        for failure in tqdm.tqdm(results, total=len(jobs), unit="image", disable=None if progress else True):
             if failure:
                 failures.append(failure)
     except KeyboardInterrupt:
@@ -197,7 +197,7 @@ def encode_png(array):
 
 def _overlay(contents, mask, table):
     with PIL.Image.open(io.BytesIO(contents)) as image:
-        pixels = client.rgb(image)
+        pixels = images.rgb(image)
     drawn = pictures.overlay(pixels, mask, table)
     legend = pictures.legend(table, max(drawn.shape[1], _LEGEND_PX))
     picture = np.full((drawn.shape[0] + legend.shape[0], legend.shape[1], 3), 255, np.uint8)
@@ -219,7 +219,7 @@ def _jobs(paths, record, report):
             for file in _files_below(path):
                 if file.name.startswith("."):
                     passes("hidden")
-                elif not client.is_image_name(file.name):
+                elif not images.is_image_name(file.name):
                     passes("no pictures by their names")
                 elif record.wrote(file):
                     passes("written by an earlier run")

@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 
 from kseg.serving import client
+from kseg.serving.images import rgb
 
 OVERLAP = 256  # px that neighbouring tiles share
 _SMALLEST_SHARE = 2  # a tile is at least so many overlaps high and wide
@@ -150,7 +151,8 @@ class Tiled:
         if size is None:
             return self._ask(contents, names)
         with self._one_at_a_time:
-            pixels = _rgb(contents)
+            with PIL.Image.open(io.BytesIO(contents)) as image:
+                pixels = rgb(image)
             if size == "shrink":
                 return self._shrunk(pixels, limits, names)
             stride = limits.get("stride", 1)
@@ -235,15 +237,6 @@ def _even(length, side, overlap, stride):
         )
     number = -(-(length - overlap) // (side - overlap))
     return min(side, -(-(length + (number - 1) * overlap) // (number * stride)) * stride)
-
-
-def _rgb(contents):
-    """uint8 [H, W, 3]; the pixels that TensorFlow's decoder makes of a PNG or JPEG."""
-    with PIL.Image.open(io.BytesIO(contents)) as image:
-        if image.mode.startswith("I"):  # 16-bit grey, of which the decoder keeps the upper byte
-            grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, -1)
-        return np.asarray(image.convert("RGB"))
 
 
 def _gray(png):

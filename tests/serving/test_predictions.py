@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 import small_models
 
-from kseg.serving import client, model, predict
+from kseg.serving import client, images, model, predict
 from tfrecords import labels
 
 ABOUT = {
@@ -172,9 +172,9 @@ def test_deep_pictures_are_seen_as_tensorflow_sees_them_or_refused(street, tmp_p
     expected = np.repeat((wide >> 8).astype(np.uint8)[..., None], 3, -1)
     for name, array in (("16.png", wide), ("16.tif", wide), ("32.tif", wide.astype(np.int32))):
         PIL.Image.fromarray(array).save(tmp_path / name)
-        sent = client.read_image(tmp_path / name)
+        sent = images.read_image(tmp_path / name)
         with PIL.Image.open(io.BytesIO(sent)) as image:
-            np.testing.assert_array_equal(client.rgb(image), expected)
+            np.testing.assert_array_equal(images.rgb(image), expected)
     for name, array, words in (
         ("float.tif", np.zeros((4, 6), np.float32), "floating point"),
         ("12bit.png", wide // 16, "no pixel over 39"),
@@ -182,7 +182,7 @@ def test_deep_pictures_are_seen_as_tensorflow_sees_them_or_refused(street, tmp_p
     ):
         PIL.Image.fromarray(array).save(tmp_path / name)
         with pytest.raises(ValueError, match=words):
-            client.read_image(tmp_path / name)
+            images.read_image(tmp_path / name)
 
 
 @pytest.mark.parametrize("value", [np.array([[1.5]]), np.array([[300]]), np.array([[-1]]), [[True]], [["a"]]])
