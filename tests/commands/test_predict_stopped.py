@@ -86,7 +86,7 @@ def test_ctrl_c_is_one_line_while_the_session_runs_here(tmp_path, folder):
         while not list(out.glob("*_overlay.png")) and time.monotonic() < end:
             time.sleep(0.005)
 
-    _, status, lines = stopped(tmp_path, when, f"--model={folder}", "--parallel=1", size=(1000, 1600))
+    _, status, lines = stopped(tmp_path, when, f"--model={folder}", "--parallel=1", size=(500, 800))
     assert (
         len(lines) == 1
         and lines[0].startswith("stopped: ")
