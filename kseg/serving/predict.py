@@ -5,7 +5,9 @@ answers. TensorFlow is loaded by `Local` alone. What may be written over, and wh
 """
 
 import concurrent.futures
+import contextlib
 import io
+import math
 import os
 import pathlib
 import threading
@@ -15,10 +17,11 @@ import PIL.Image
 import tqdm
 
 from kseg import pictures
-from kseg.serving import client, images, predictions
+from kseg.serving import client, images, predictions, tiles
 from tfrecords import labels
 
 _LEGEND_PX = 400  # the narrowest legend that can be read
+_LARGE_PX = 16_000_000  # pictures from here on are worked on one at a time: their pixels take the memory
 
 
 class Interrupted(Exception):
@@ -39,7 +42,8 @@ class _Answering:
             self.table = labels.LabelTable.from_json(about["table"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise client.ServingError(model.address, "UNKNOWN", f"its label table cannot be read ({error})") from None
-        self.official_ids = np.array(about["official_ids"], np.uint8)
+        ids = about["official_ids"]
+        self.official_ids = bytes(ids) + bytes(256 - len(ids))  # of each byte of a mask
         self.abstain = about["num_classes"]
 
 
@@ -53,6 +57,8 @@ def predict_files(
     overwrite=False,
     skip_existing=False,
     report=lambda line: None,
+    tile="auto",
+    overlap=tiles.OVERLAP,
 ):
     """Writes NAME_mask.png (official ids) and NAME_overlay.png for each image, and returns what failed.
 
@@ -72,16 +78,18 @@ def predict_files(
       progress: whether to draw a bar, if stderr is a terminal.
       overwrite: write over what an earlier call wrote.
       skip_existing: leave out images that an earlier call did.
-      report: called with lines about what is passed over.
+      report: called with lines about what is passed over or cut.
+      tile, overlap: size and overlap of tiles.Tiled: which pictures are asked for piece by piece.
 
     Returns:
       [(path, one line that says what is wrong)], empty if every image was done.
 
     Raises:
       ValueError: before any work, if there are no images, a path does not exist, two would write the same file, a file
-        that is there would be written over, or `output_dir` cannot be made.
+        that is there would be written over, `output_dir` cannot be made, or `tile` is no size.
       Interrupted: on Ctrl-C.
     """
+    model = tiles.Tiled(model, tile, overlap, report)
     kinds = ("mask", "overlay", "void_score") if void_score else ("mask", "overlay")
     record = predictions.Record(output_dir)
     jobs = _jobs(paths, record, report)
@@ -94,7 +102,7 @@ def predict_files(
     answering = _Answering(model)
     record.begin(jobs, kinds, model.address)
     state = {"answering": answering, "done": 0}
-    gone, stopped, lock = threading.Event(), threading.Event(), threading.Lock()
+    gone, stopped, lock, large = threading.Event(), threading.Event(), threading.Lock(), threading.Lock()
 
     def renewed(used):
         """What answers now that the version of `used` is off line."""
@@ -110,15 +118,17 @@ def predict_files(
         if gone.is_set() or stopped.is_set():
             return source, "not tried, since the server is gone"
         try:
-            contents = images.read_image(source)
-            used = state["answering"]
-            try:
-                files, facts = _answer(used, contents, void_score)
-            except client.ServingError as error:
-                if error.code != "NOT_FOUND" or used.model is model:
-                    raise
-                used = renewed(used)
-                files, facts = _answer(used, contents, void_score)
+            with large if _pixels(source) >= _LARGE_PX else contextlib.nullcontext():
+                contents = images.read_image(source)
+                used = state["answering"]
+                try:
+                    files, facts = _answer(used, contents, void_score)
+                except client.ServingError as error:
+                    if error.code != "NOT_FOUND" or used.model is model:
+                        raise
+                    used = renewed(used)
+                    files, facts = _answer(used, contents, void_score)
+                del contents
             with lock:
                 if stopped.is_set():
                     return source, "stopped"
@@ -158,7 +168,7 @@ def _answer(answering, contents, void_score):
         mask_png = answering.model.masks([contents])[0]
     mask = _checked_map(answering, mask_png, size, answering.abstain)
     files = {
-        "mask": encode_png(answering.official_ids[mask]),
+        "mask": encode_png(np.frombuffer(mask.tobytes().translate(answering.official_ids), np.uint8).reshape(size)),
         "overlay": encode_png(_overlay(contents, mask, answering.table)),
     }
     if void_score:
@@ -167,8 +177,17 @@ def _answer(answering, contents, void_score):
     return files, {
         "height": size[0],
         "width": size[1],
-        "abstained": round(float((mask == answering.abstain).mean()), 6),
+        "abstained": round(np.count_nonzero(mask == answering.abstain) / mask.size, 6),
     }
+
+
+def _pixels(source):
+    """Height times width by a file's header; 0 where Pillow cannot read it, which read_image tells."""
+    try:
+        with PIL.Image.open(source) as image:
+            return math.prod(image.size)
+    except Exception:
+        return 0
 
 
 def _checked_map(answering, png, size, most):
