@@ -20,7 +20,8 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
 
     Args:
       study: the study configuration. Its `contrasts` are (name, arm, reference, measure, primary); arm and reference
-        may be equally long tuples of arms, such as the folds of leave-classes-out: their mean difference is judged.
+        may be equally long tuples of arms, such as the folds of leave-classes-out: their mean difference is judged,
+        "mean_of" in the entry says of how many pairs, and "arm" and "reference" are what the names have in common.
         `primary` is True, or the name of a family of them; of the families in `not_worse` it is asked, too, whether
         the arm is worse by the margin.
         Primary ones use `primary_seeds` alone (None: every seed), so that seeds made after a first look at them
@@ -28,14 +29,15 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
       by_arm: {arm: {seed: result}}.
       frames: the frames that the results share.
     """
-    listed = []
+    listed, groups = [], study.get("groups", {})
     for name, arm, reference, measure, primary in study.contrasts:
         sides = [(side,) if isinstance(side, str) else tuple(side) for side in (arm, reference)]
         seeds = sorted(set.intersection(*(set(by_arm.get(arm, {})) for side in sides for arm in side)))
         if primary and study.get("primary_seeds") is not None:
             seeds = [seed for seed in seeds if seed in study.primary_seeds]
-        entry = {"name": name, "arm": _side(sides[0]), "reference": _side(sides[1])}
-        listed.append(entry | {"measure": measure, "primary": primary, "seeds": seeds})
+        entry = {"name": name, "arm": _side(sides[0]), "reference": _side(sides[1]), "mean_of": len(sides[0])}
+        group = next((key for key, group in groups.items() if name in group.contrasts or arm in group.arms), "")
+        listed.append(entry | {"group": group, "measure": measure, "primary": primary, "seeds": seeds})
         if not seeds:
             listed[-1]["verdict"] = "not measured"
             continue
@@ -252,9 +254,7 @@ def _caught_at(void, lost, share):
 
 def _side(arms):
     """An arm's name, or what several have in common."""
-    if len(arms) == 1:
-        return arms[0]
-    return f"{os.path.commonprefix(arms).rstrip('-_')} (mean of {len(arms)})"
+    return arms[0] if len(arms) == 1 else os.path.commonprefix(arms).rstrip("-_")
 
 
 def _number(value):

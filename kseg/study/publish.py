@@ -3,7 +3,7 @@
 import os
 
 from kseg.study import folder as study_folder
-from kseg.study import grid, results
+from kseg.study import grid, measures, results
 
 
 def render(study, workdir: str, say=print) -> dict:
@@ -62,7 +62,7 @@ def _write(study, summary, found, folder, say):
     say(f"{path}: {len(found)} of {summary['runs']['planned']} runs")
     for entry in summary["contrasts"]:
         if entry["primary"]:
-            say(f"  {entry['name']}: {entry['arm']} - {entry['reference']}, {entry['measure']}: {entry['verdict']}")
+            say(f"  {entry['name']}: {measures.sides(entry)}, {entry['measure']}: {entry['verdict']}")
     return summary
 
 

@@ -76,6 +76,9 @@ def summarise(study, found: list[dict], planned: list, *folders: str) -> dict:
             for arm, by_seed in by_arm.items()
         },
         "by_width": list(study.by_width),
+        "groups": {
+            name: {"title": group.title, "caption": group.caption} for name, group in study.get("groups", {}).items()
+        },
         "contrasts": contrasts.judge(study, by_arm, frames),
         "choices": _choices(study, by_arm),
     }

@@ -132,6 +132,9 @@ def test_a_study_that_contradicts_itself_is_refused_in_one_line(smoke):
         grid.expand(smoke)
 
 
+A_GROUP = {"title": "Dice", "caption": "What of it.", "contrasts": (), "arms": ()}
+
+
 def contrast(measure="forced_miou", arm="background_class"):
     return [("capacity", arm, "ignore", measure, True)]
 
@@ -147,6 +150,17 @@ def contrast(measure="forced_miou", arm="background_class"):
         ("folds", {"ignroe": ("car", "fence")}, "folds speaks of arm 'ignroe', which has no run"),
         ("folds", {"ignore": "car"}, "folds: expected two groups of ignore, got 'car'"),
         ("by_width", ("capcity",), "by_width names 'capcity', which is no contrast"),
+        (
+            "groups",
+            {"dice": A_GROUP | {"contrasts": ("capcity",)}},
+            "groups.dice names 'capcity', which is no contrast",
+        ),
+        ("groups", {"dice": A_GROUP | {"arms": ("ignroe",)}}, "groups.dice speaks of arm 'ignroe', which has no run"),
+        (
+            "groups",
+            {"dice": {"title": "Dice"}},
+            "groups.dice: expected a name of letters and title, caption, contrasts",
+        ),
         ("choices", [("rate", 1.0, [(1.0, ("ignroe",))], "forced_miou", "")], "'rate' speaks of arm 'ignroe'"),
         ("choices", [("rate", 2.0, [(1.0, ("ignore",))], "forced_miou", "")], "its default 2.0 is no candidate"),
         ("choices", [("rate", 1.0, [(1.0, ("ignore",))], "auroc_sky", "")], "there is no measure 'auroc_sky'"),

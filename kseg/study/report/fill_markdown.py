@@ -18,7 +18,7 @@ import statistics
 import numpy as np
 
 from kseg.evaluation import pixel_counts
-from kseg.study import results
+from kseg.study import measures, results
 
 NOT_YET = "not yet measured"
 _CHART = "study/answer.svg"
@@ -160,18 +160,13 @@ def _contrasts(entries):
     measured = [entry for entry in entries if entry["seeds"]]
     for entry in sorted(measured, key=lambda entry: not entry["primary"]):
         mark = "**" if entry["primary"] else ""
-        names = f"{mark}{_side(entry['arm'])} − {_side(entry['reference'])}{mark}"
+        names = f"{mark}{measures.sides(entry, '−')}{mark}"
         seeds = str(len(entry["seeds"]))
         cells = [names, _measure(entry["measure"]), seeds, _interval(entry), f"{mark}{entry['verdict']}{mark}"]
         lines.append(f"| {' | '.join(cells)} |")
     if len(measured) < len(entries):
         lines += ["", f"{len(entries) - len(measured)} further contrasts of the plan have no runs yet."]
     return "\n".join([*lines, ""])
-
-
-def _side(name):
-    """An arm as readers know it; several folds of leave-classes-out have their common beginning as a name."""
-    return name.replace("-seen (mean of 3)", ", mean of the folds")
 
 
 def _measure(name):

@@ -72,7 +72,7 @@ def _cards(study):
     for entry in study["contrasts"]:
         if not entry["primary"]:
             continue
-        what = f"{entry['arm']} − {entry['reference']}, {measures.measure_name(entry['measure'])}"
+        what = f"{measures.sides(entry, '−')}, {measures.measure_name(entry['measure'])}"
         unit, interval, lines = measures.unit(entry["measure"]), "", []
         if entry.get("estimate") is not None:
             lines.append(f"Difference {_signed(entry['estimate'])} {unit}, {_seeds(entry)}")
