@@ -174,7 +174,14 @@ def evaluate_run(
     for key, value, name in (("average", average, "_averaged"), ("tile_size", tile_size, "_tiled")):
         if value is not None and value != run.config.eval[key]:
             run.config.eval[key], suffix = value, suffix + name
-    manifest = tfrecords.info(records_dir or run.config.data.records_dir)
+    try:
+        manifest = tfrecords.info(records_dir or run.config.data.records_dir)
+    except FileNotFoundError as error:
+        if records_dir:
+            raise
+        raise FileNotFoundError(
+            f"the records that {folder} was trained on: {error}; --records_dir=FOLDER says where they are now."
+        ) from error
     if not records_dir and manifest.digest != run.digest:
         raise ValueError(
             f"{manifest.records_dir} has changed since {folder} was trained on it (dataset.json differs); name it with "

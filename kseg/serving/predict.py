@@ -18,7 +18,7 @@ import tqdm
 
 from kseg import pictures
 from kseg.serving import client, images, predictions, tiles
-from tfrecords import labels
+from tfrecords import files, labels
 
 _LEGEND_PX = 400  # the narrowest legend that can be read
 _LARGE_PX = 16_000_000  # pictures from here on are worked on one at a time: their pixels take the memory
@@ -250,7 +250,7 @@ def _jobs(paths, record, report):
         elif path.is_file():
             jobs.append((str(path), path.stem))
         else:
-            raise ValueError(f"{path} does not exist.")
+            raise ValueError(f"{files.place(path)} does not exist.")
     if not jobs:
         raise ValueError("no images; name files or folders.")
     if passed:

@@ -6,6 +6,7 @@ schedule, a loss option) are that module's to check, when the run is put togethe
 """
 
 import os
+import pathlib
 
 import tensorflow as tf
 from absl import logging
@@ -44,6 +45,9 @@ def check(config, manifest, strategy, folder):
     """
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise ValueError(f"{folder} is a file; give a folder, or a name that is free, as --workdir.")
+    above = next(place for place in pathlib.Path(os.path.abspath(folder)).parents if place.exists())
+    if not above.is_dir():
+        raise ValueError(f"--workdir={folder} cannot be made, since {above} is a file; give another --workdir.")
     _check_split(config, manifest)
     _check_numbers(config)
     augment.check_options(config.augment, config.data.crop_size)

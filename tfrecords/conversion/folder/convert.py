@@ -51,7 +51,7 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, **write
     """
     passed = pairing.Passed()
     options = _with_cvat(options)
-    preset = presets.PRESETS.get(options.classes)
+    preset = presets.find(options.classes)
     table = preset.table if preset else tables.read(options.classes) if options.classes else None
     parts, notes = _found(options, preset, passed)
     if notes is not None:
@@ -127,9 +127,9 @@ def _found(options: Options, preset, passed):
         return [(name, _by_name(image_root, passed), path) for name, _, path in folders], True
     else:
         if not label_root.is_dir():
-            raise FileNotFoundError(f"{label_root} is not a folder")
+            raise FileNotFoundError(f"--labels_dir={files.place(label_root)} is not a folder")
         if not image_root.is_dir():
-            raise FileNotFoundError(f"{image_root} is not a folder")
+            raise FileNotFoundError(f"--images_dir={files.place(image_root)} is not a folder")
         names = [p for p in sorted(image_root.iterdir()) if p.is_dir() and p.name.lower() in pairing.SPLITS]
         folders = [
             (

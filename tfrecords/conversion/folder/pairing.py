@@ -9,6 +9,8 @@ import os
 import pathlib
 import re
 
+from tfrecords import files
+
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 _NOT_OURS = {"thumbs.db", "desktop.ini", "__macosx"}
 SPLITS = {
@@ -56,7 +58,7 @@ def find(folder: str | os.PathLike, suffixes, passed: Passed) -> list[pathlib.Pa
                 passed.add(f"files that are no {'/'.join(s.lstrip('.') for s in suffixes[:3])} ...", entry.path)
 
     if not pathlib.Path(folder).is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder")
+        raise FileNotFoundError(f"{files.place(folder)} is not a folder")
     walk(pathlib.Path(folder), ())
     return found
 
