@@ -4,7 +4,10 @@
         [--only=k/n]         a share of the runs, k from 0: for job arrays; several shares may use one folder
         [--list]             prints the runs and their state, runs nothing
         [--report_only]      renders W/study.json, W/report.html and W/figures/ from the finished runs, runs nothing
-        [--collect=DIR]      copies the finished runs' result.json to DIR/runs/ and renders there, runs nothing
+        [--collect=DIR]      writes the finished runs into DIR/runs.xz, with study.json.xz and figures/*.svg beside it,
+                             runs nothing; --report_only --workdir=DIR renders the page from them
+        [--frames_of=ARMS]   with --collect: arms whose counts stay frame by frame (names with commas, "primary" or
+                             "none"); those of other arms are summed over each sequence, which is far smaller
         [--choose]           prints what the held-out frames chose (configurations with choices)
     kseg study --answer=docs/answer.md [--check]
                              fills the page's numbers from docs/study/*/study.json; --check only compares
@@ -31,7 +34,10 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the study; made if mi
 _ONLY = flags.DEFINE_string("only", "", "Share k/n of the runs, k from 0.")
 _LIST = flags.DEFINE_bool("list", False, "Print the runs and their state.")
 _REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Render from the finished runs.")
-_COLLECT = flags.DEFINE_string("collect", "", "Copy finished results into this folder and render there.")
+_COLLECT = flags.DEFINE_string("collect", "", "Archive finished results in this folder.")
+_FRAMES_OF = flags.DEFINE_string(
+    "frames_of", "", "With --collect: arms whose counts stay frame by frame; all if empty."
+)
 _CHOOSE = flags.DEFINE_bool("choose", False, "After the runs, print the choices on held-out frames.")
 _ANSWER = flags.DEFINE_string("answer", "", "Page whose numbers are filled from docs/study/*/study.json.")
 _CHECK = flags.DEFINE_bool("check", False, "With --answer: change nothing, fail if the page and the files disagree.")
@@ -62,7 +68,7 @@ def main(argv):
         elif _LIST.value:
             runner.show(config, workdir, _ONLY.value)
         elif _COLLECT.value:
-            publish.collect(config, workdir, _COLLECT.value)
+            publish.collect(config, workdir, _COLLECT.value, _FRAMES_OF.value)
         else:
             if not _REPORT_ONLY.value:
                 failed = runner.carry_out(config, workdir, _ONLY.value)
@@ -88,6 +94,8 @@ def check_combination():
         sys.exit(f"error: --{modes[0]} and --{modes[1]} are two different things to do; give one of them.")
     if _CHECK.value and not _ANSWER.value:
         sys.exit("error: --check is for --answer=PAGE; give that too.")
+    if _FRAMES_OF.value and not _COLLECT.value:
+        sys.exit("error: --frames_of is for --collect=DIR; give that too.")
     for name, others in _AGAINST.items():
         for other in others:
             if flags.FLAGS[name].value and flags.FLAGS[other].value:

@@ -19,6 +19,7 @@ A study configuration (configs/study_*.py) is an ml_collections.ConfigDict:
   by_width          names of contrasts that differ in width alone
   choices           [(name, default, [(value, arms)], criterion, guard)]; see kseg/study/summary.py
   publish_pictures  whether the data's pictures may be shown
+  publish_figures   optional: names of the figures that --collect writes; else all
   groups            optional: {name: {title, caption, contrasts, arms}}: contrasts with a figure of their own, by their
                     names or by their first arms
 """

@@ -264,7 +264,7 @@ def test_every_contrast_that_was_measured_is_in_one_forest(whole):
     assert {entry["name"] for entry in measured} >= {"attribution", "leave-out, seen", "leave-out, unseen"}
     folds = [entry for entry in measured if entry["name"].startswith("leave-out")]
     assert {entry["mean_of"] for entry in folds} == {3} and folds[0]["arm"] == "background_class-w8-seen"
-    name = "background_class-w8-seen − ignore-w8-seen (mean of 3 folds, 1 seed)"
+    name = "background_class-w8-seen − ignore-w8-seen (mean of 3 folds, 2 seeds)"
     assert contrast_figures.row(whole, folds[0]).name.replace("\u00a0", " ") == name
 
 
