@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from kseg import histograms
+from kseg import histograms, iou
 from kseg.study import grid, measures, results, statistics
 
 _WHICH = ("name", "arm", "reference", "measure", "primary", "seeds")  # what tells a contrast from the others
@@ -214,7 +214,7 @@ class Frames:
             weights = weights[..., self._first]
         if measure in measures.MATRIX_MEASURES:
             matrices = self.array(result, measures.MATRIX_MEASURES[measure])
-            return None if matrices is None else statistics.mean_iou(np.tensordot(weights, matrices, 1))
+            return None if matrices is None else iou.mean_iou(np.tensordot(weights, matrices, 1))
         of_score = measures.OF_SCORES.fullmatch(measure)
         if of_score:
             return self._caught(result, weights, of_score)

@@ -228,25 +228,6 @@ def not_worse(low: float, margin: float) -> str:
     return f"not worse (at most {math.ceil(round(-1000 * low, 6)) / 10:.1f})"
 
 
-def class_iou(matrices) -> np.ndarray:
-    """IoU float64 [..., K] of [..., K + 1, K + 1] matrices [true, predicted]: void truth not counted, an abstention is
-    a miss.
-
-    tp / (row sum + column sum over labelled rows - tp); NaN for a class without any such pixel.
-    """
-    labelled = np.asarray(matrices, np.float64)[..., :-1, :]
-    hit = np.diagonal(labelled[..., :-1], axis1=-2, axis2=-1)
-    union = labelled.sum(-1) + labelled[..., :-1].sum(-2) - hit
-    return np.where(union > 0, hit / np.where(union > 0, union, 1), np.nan)
-
-
-def mean_iou(matrices) -> np.ndarray:
-    """Mean of `class_iou` over the classes that have one; NaN where none has."""
-    iou = class_iou(matrices)
-    there = ~np.isnan(iou)
-    return np.where(there.any(-1), np.nansum(iou, axis=-1) / np.maximum(there.sum(-1), 1), np.nan)
-
-
 def _blocks_of(frames: int, block: int) -> tuple[int, int]:
     """(block length, number of blocks) of a sequence: halves where two blocks do not fit."""
     length = min(block, max(frames // 2, 1))

@@ -9,7 +9,8 @@ import os
 
 import numpy as np
 
-from kseg.study import contrasts, measures, results, statistics
+from kseg import iou
+from kseg.study import contrasts, measures, results
 
 FORMAT = 1
 
@@ -147,7 +148,7 @@ def _arm(found, frames):
 
 def _forced_iou(result, frames):
     """IoU by class of the forced decision, pooled over frames: {name: float | None}."""
-    values = statistics.class_iou(frames.array(result, "forced").sum(0))
+    values = iou.per_class_iou(frames.array(result, "forced").sum(0))
     return {name: float(value) if np.isfinite(value) else None for name, value in zip(result["classes"], values)}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kseg import histograms, metrics
+from kseg import histograms
 from kseg.study import statistics
 
 SEQUENCES = np.array(["dusk"] * 62 + ["street"] * 171)  # as long as CamVid's test sequences
@@ -107,26 +107,6 @@ def test_verdicts_in_words():
     assert statistics.verdict(-0.001, -0.03, 0.028, 0.01) == "undecided (±2.9)"
     assert statistics.verdict(-0.001, -0.0081, 0.006, 0.01) == "costs at most 0.9"  # a bound is never rounded inward
     assert statistics.verdict(0.01, -0.002, 0.03, 0.01) == "costs at most 0.2"  # a wide interval, on the good side
-
-
-def test_mean_iou_by_hand_counts_an_abstention_as_a_miss_and_void_truth_not_at_all():
-    # [true, predicted]: class 0: 3 right, 1 as class 1, 1 abstained; class 1: 4 right; void: 9 claimed as class 0.
-    matrix = np.array([[3, 1, 1], [0, 4, 0], [9, 0, 2]])
-    assert statistics.class_iou(matrix) == pytest.approx([3 / 5, 4 / 5])
-    assert statistics.mean_iou(matrix) == pytest.approx((3 / 5 + 4 / 5) / 2)
-    assert np.isnan(statistics.mean_iou(np.array([[0, 0], [5, 5]])))
-    # A class in neither truth nor prediction is left out.
-    alone = np.array([[2, 0, 0], [0, 0, 0], [0, 0, 0]])
-    assert statistics.mean_iou(alone) == 1
-    assert np.isnan(statistics.class_iou(alone)).tolist() == [False, True]
-
-
-def test_mean_iou_is_that_of_the_metrics():
-    matrices = np.random.default_rng(0).integers(0, 50, (20, 5, 5))
-    matrices[:5, 2, :], matrices[:5, :, 2] = 0, 0
-    assert statistics.mean_iou(matrices) == pytest.approx(metrics.mean_iou(matrices))
-    for matrix in matrices:
-        assert statistics.class_iou(matrix) == pytest.approx(metrics.per_class_iou(matrix), nan_ok=True)
 
 
 def test_caught_at_reads_the_roc_polygon():

@@ -20,9 +20,9 @@ import simulated_study
 import tiny_folders
 
 import kseg
-from kseg import treatments
+from kseg import iou, treatments
 from kseg.study import folder as study_folder
-from kseg.study import grid, identity, measures, publish, results, runner, statistics, worker
+from kseg.study import grid, identity, measures, publish, results, runner, worker
 from kseg.study import summary as findings
 from kseg.study.report import answer_figure, figures, fill_markdown
 from kseg.study.report import page as report
@@ -777,7 +777,7 @@ def test_a_real_run_leaves_a_small_whole_result_that_the_tool_renders(tmp_path):
     result = results.load(path)
     evaluation = result["evaluation"]
     pooled = results.unpack(evaluation["frames"]["forced"]).sum(0)
-    assert statistics.mean_iou(pooled) == pytest.approx(evaluation["report"]["mean_iou_forced"], abs=1e-12)
+    assert iou.mean_iou(pooled) == pytest.approx(evaluation["report"]["mean_iou_forced"], abs=1e-12)
     native = results.unpack(evaluation["frames"]["native"]).sum(0)
     assert native.tolist() == evaluation["report"]["confusion_matrix"]
     assert (tmp_path / "w" / "seeds" / "0").read_text() == result["identity"]["device"] + "\n"

@@ -1,20 +1,25 @@
 """Confusion matrices in, numbers out: IoU by Cityscapes' rule, what is lost to abstaining, where void goes.
 
-NumPy functions of any number of leading axes, in float64; NaN where there is nothing to divide by. Index K, one past
-the last class, is void in the truth and an abstention in the prediction.
+NumPy functions of any number of leading axes, in float64; NaN where there is nothing to divide by. Counts are integers,
+or floats where pixels are weighted. Index K, one past the last class, is void in the truth and an abstention in the
+prediction. Not in kseg.metrics, which offers the same names, because that package loads TensorFlow.
 """
 
 import numpy as np
 
 
-def per_class_iou(matrix):
+def per_class_iou(matrix, void_costs=False):
     """IoU of each class by Cityscapes' official rule: float64 [..., K], NaN where a class is in neither.
 
     tp / (tp + fn + fp): fn holds abstentions; fp counts labelled pixels alone, so what void is called costs nothing.
 
+    Args:
+      matrix: int, or float where pixels are weighted, [..., K + 1, K + 1].
+      void_costs: True: void that is called a class is a false positive of it, too.
     Source: cityscapesScripts, evaluation/evalPixelLevelSemanticLabeling.py, getIouScoreForLabel.
     """
-    return _iou(np.asarray(matrix)[..., :-1, :])
+    matrix = np.asarray(matrix)
+    return _iou(matrix if void_costs else matrix[..., :-1, :])[..., : matrix.shape[-1] - 1]
 
 
 def mean_iou(matrix):
@@ -63,13 +68,23 @@ def claimed_as(claims):
     return _ratio(claims[..., :-1], claims.sum(-1, keepdims=True))
 
 
+def hits_and_union(matrix, array=np):
+    """tp and tp + fn + fp of each class, [..., C].
+
+    Args:
+      matrix: [..., C or more, C or more], [true, predicted]; its rows are all the truth that counts, and C is the
+        smaller of the two sizes.
+      array: the module that has `sum` and `diagonal`: numpy, or tensorflow.experimental.numpy for tensors.
+    """
+    hits = array.diagonal(matrix, axis1=-2, axis2=-1)
+    classes = hits.shape[-1]
+    return hits, array.sum(matrix, -1)[..., :classes] + array.sum(matrix, -2)[..., :classes] - hits
+
+
 def _iou(matrix):
     """[..., C] of the first C columns' classes, rows being all truth that counts."""
-    matrix = matrix.astype(np.int64)
-    hits = np.diagonal(matrix, axis1=-2, axis2=-1)
-    classes = hits.shape[-1]
-    union = matrix.sum(-1)[..., :classes] + matrix.sum(-2)[..., :classes] - hits
-    return _ratio(hits, union)
+    # Not in the counts' own type: a sum of uint32 may not fit.
+    return _ratio(*hits_and_union(matrix.astype(np.float64 if matrix.dtype.kind == "f" else np.int64)))
 
 
 def _hits(matrix):
