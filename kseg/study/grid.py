@@ -22,6 +22,7 @@ A study configuration (configs/study_*.py) is an ml_collections.ConfigDict:
   publish_figures   optional: names of the figures that --collect writes; else all
   groups            optional: {name: {title, caption, contrasts, arms}}: contrasts with a figure of their own, by their
                     names or by their first arms
+  in_words          optional, False: whether the page and the command end with a paragraph (kseg/study/in_words.py)
 """
 
 import contextlib

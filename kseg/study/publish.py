@@ -1,6 +1,7 @@
 """Finished runs -> study.json, figures and a page; and what a repository keeps of them."""
 
 import os
+import textwrap
 
 from kseg.study import archive, grid, measures, results
 from kseg.study import folder as study_folder
@@ -96,8 +97,11 @@ def show_choices(summary: dict, say=print) -> None:
 
 
 def _write(study, summary, found, folder, say):
+    from kseg.study import in_words
     from kseg.study.report import page
 
+    if study.get("in_words"):
+        summary["in_words"] = in_words.paragraph(summary)
     path = page.write(summary, folder, _pictures(study, found, folder))
     say(f"{path}: {len(found)} of {summary['runs']['planned']} runs")
     _say_verdicts(summary, say)
@@ -108,6 +112,8 @@ def _say_verdicts(summary, say):
     for entry in summary["contrasts"]:
         if entry["primary"]:
             say(f"  {entry['name']}: {measures.sides(entry)}, {entry['measure']}: {entry['verdict']}")
+    if "in_words" in summary:
+        say("\n" + textwrap.fill(summary["in_words"], 100))
 
 
 def _pictures(study, found, workdir):
