@@ -6,6 +6,7 @@ are forgotten first, and the command is imported anew.
 
 import contextlib
 import dataclasses
+import importlib
 import io
 import sys
 from unittest import mock
@@ -61,15 +62,21 @@ def _leave(message, status=1):
     sys.exit(status)
 
 
+def flags_of(name):
+    """Names of the flags that a command defines, --config.KEY aside."""
+    _forget()
+    before = set(flags.FLAGS)
+    importlib.import_module(f"kseg.commands.{name}")
+    return set(flags.FLAGS) - before
+
+
 def _forget():
-    for name in commands.NAMES:
-        sys.modules.pop(f"kseg.commands.{name}", None)
-        vars(commands).pop(name, None)
+    for name in [name for name in sys.modules if name.startswith("kseg.commands.") and name != front.flags.__name__]:
+        vars(commands).pop(name.rpartition(".")[2], None)
+        del sys.modules[name]
     known = flags.FLAGS
-    for module, defined in list(known.flags_by_module_dict().items()):
-        for flag in list(defined):
-            if module.startswith("kseg.commands.") or flag.name.startswith("config"):
-                if flag.name in known:
-                    delattr(known, flag.name)
-    for name in [name for name in known if name == "config" or name.startswith("config.")]:
-        delattr(known, name)
+    defined = known.flags_by_module_dict().items()
+    names = {flag.name for module, found in defined for flag in found if module.startswith("kseg.commands.")}
+    for name in names | {name for name in known if name == "config" or name.startswith("config.")}:
+        if name in known:
+            delattr(known, name)
