@@ -4,15 +4,15 @@ A treatment is an encoding (what the target says at void), a head (how many outp
 scores (one number a pixel, higher = more likely void) and a native decision rule. Each is one entry of `_TREATMENTS`;
 to add one, add an entry. K is the number of classes, z the logits, p the probabilities, v the void weight.
 
-  name                   target at void   outputs        main loss                              abstains by itself
-  ignore                 255              K softmax      cross entropy on labelled pixels       no
-  background_class       K                K+1 softmax    cross entropy                          yes
-  hybrid                 K; 255 geometry  K+1 softmax    cross entropy                          yes
-  inverted_dice          zero target      K sigmoid      Dice + inverted Dice                   yes
-  inverted_dice_softmax  zero target      K softmax      Dice + inverted Dice                   no
-  one_vs_all             zero target      K sigmoid      binary cross entropy over classes      yes
-  entropic               uniform          K softmax      cross entropy; (1/K) sum -log p_c      no
-  void_head              ignored; 1       K softmax + 1  cross entropy + binary "is it void"    yes
+    name                   target at void   outputs        main loss                              abstains by itself
+    ignore                 255              K softmax      cross entropy on labelled pixels       no
+    background_class       K                K+1 softmax    cross entropy                          yes
+    hybrid                 K; 255 geometry  K+1 softmax    cross entropy                          yes
+    inverted_dice          zero target      K sigmoid      Dice + inverted Dice                   yes
+    inverted_dice_softmax  zero target      K softmax      Dice + inverted Dice                   no
+    one_vs_all             zero target      K sigmoid      binary cross entropy over classes      yes
+    entropic               uniform          K softmax      cross entropy; (1/K) sum -log p_c      no
+    void_head              ignored; 1       K softmax + 1  cross entropy + binary "is it void"    yes
 
 Dice + inverted Dice is (1/K) sum_c [1 - 2 TP_c / (2 TP_c + FP_c + FN_c)] + [1 - 2 TN_c / (2 TN_c + FP_c + FN_c)] with
 soft counts over the batch (kseg/losses); a void pixel, whose target is all zeros, is a false positive of every p_c.

@@ -1,4 +1,4 @@
-"""The pages: links and anchors lead somewhere, commands parse, messages are those of the code, the site has them all."""
+"""The pages: links and anchors lead somewhere, commands parse, messages are the code's, the site has them all."""
 
 import ast
 import json
