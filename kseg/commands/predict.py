@@ -1,12 +1,17 @@
 """Writes masks in official ids, and overlays with a legend, for images.
 
   kseg predict --model=E --output_dir=O IMAGE...
+  kseg predict --model=W --output_dir=O [--average=flip,0.75,1.25] IMAGE...
   kseg predict --server=grpc://HOST:8500|http://HOST:8501 --output_dir=O IMAGE...
 
-IMAGE is a file or a folder of pictures. For each: O/NAME_mask.png (0 or the void id where the model abstains),
-O/NAME_overlay.png and, with --void_score, O/NAME_void_score.png. O/predictions.json lists them, with the version that
+E is an export, W the folder of a finished training run, IMAGE a file or a folder of pictures. For each:
+O/NAME_mask.png (0 or the void id where the model abstains), O/NAME_overlay.png and, with --void_score,
+O/NAME_void_score.png. O/predictions.json lists them, with the version that
 answered and the share abstained. Nothing that an earlier run did not write is written over. With --server TensorFlow is
 not needed; a token in the environment's KSEG_TOKEN is sent with every request.
+
+A picture that the model does not take at once is cut into tiles that overlap, and each pixel is answered by the tile in
+which it lies deepest. Where the network sees less far than half the overlap, that is the whole picture's answer.
 """
 
 import os
@@ -16,7 +21,11 @@ from absl import flags
 
 import kseg
 
-_MODEL = flags.DEFINE_string("model", "", "An export of kseg export: its folder of versions, or one version.")
+_MODEL = flags.DEFINE_string(
+    "model",
+    "",
+    "An export of kseg export (its folder of versions, or one version), or the --workdir of a finished run.",
+)
 _SERVER = flags.DEFINE_string(
     "server",
     "",
@@ -32,6 +41,16 @@ _HEADER = flags.DEFINE_multi_string("header", [], "NAME: VALUE to send to the se
 _CA_FILE = flags.DEFINE_string("ca_file", "", "PEM file of the authorities to trust instead of the usual ones.")
 _CLIENT_CERT = flags.DEFINE_string("client_cert", "", "PEM file of the certificate to show to the server.")
 _CLIENT_KEY = flags.DEFINE_string("client_key", "", "PEM file of its key, where it is not in --client_cert.")
+_TILE = flags.DEFINE_string(
+    "tile",
+    "auto",
+    "Which pictures are predicted in tiles: auto, those that the model does not take at once; HEIGHTxWIDTH, all that "
+    "are larger, in tiles of this size; off, none.",
+)
+_TILE_OVERLAP = flags.DEFINE_integer("tile_overlap", 256, "Pixels that neighbouring tiles share.", lower_bound=0)
+_AVERAGE = flags.DEFINE_string(
+    "average", "", "Views whose probabilities are averaged, such as flip,0.75,1.25; --model must be a training run."
+)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Write over what an earlier run wrote to --output_dir.")
 _SKIP_EXISTING = flags.DEFINE_bool("skip_existing", False, "Leave out the images that an earlier run did.")
 _DEADLINE = flags.DEFINE_float(
@@ -57,6 +76,8 @@ def main(argv):
                 overwrite=_OVERWRITE.value,
                 skip_existing=_SKIP_EXISTING.value,
                 report=_report,
+                tile=_TILE.value,
+                overlap=_TILE_OVERLAP.value,
             )
     except predict.Interrupted as stop:
         print(stop, file=sys.stderr)
@@ -72,6 +93,12 @@ def main(argv):
 
 def _opened():
     """The model on a server, or in this process."""
+    is_run = not _SERVER.value and os.path.isfile(os.path.join(_MODEL.value, "config.json"))
+    if _AVERAGE.value and not is_run:
+        raise ValueError(
+            f"--average={_AVERAGE.value} needs probabilities, and an export answers with classes and scores; give "
+            "--model the --workdir of the training run, or export with kseg export --average."
+        )
     if _SERVER.value:  # asked without TensorFlow
         from kseg.serving import address, client
 
@@ -89,6 +116,10 @@ def _opened():
             client_key=_CLIENT_KEY.value,
         )
     kseg.load_tensorflow_quietly()
+    if is_run:
+        from kseg.export import in_process
+
+        return in_process.RunModel(_MODEL.value, _AVERAGE.value)
     from kseg.serving import local
 
     return local.Local(_MODEL.value)

@@ -45,11 +45,9 @@ def version_folder(path):
     """
     if os.path.isfile(os.path.join(path, "saved_model.pb")):
         return path
-    if os.path.isfile(os.path.join(path, "model.keras")):
-        raise ValueError(
-            f"{path} is a training run; export it first: python tools/export.py --workdir={path} --export_dir=E"
-        )
     versions = [int(name) for name in os.listdir(path) if name.isdecimal()] if os.path.isdir(path) else []
     if not versions:
-        raise ValueError(f"{path} holds no exported model; give the --export_dir of tools/export.py.")
+        raise ValueError(
+            f"{path} holds no exported model; give the --export_dir of kseg export, or a finished run's --workdir."
+        )
     return os.path.join(path, str(max(versions)))
