@@ -67,6 +67,8 @@ def get_config(part: str = "grid") -> ml_collections.ConfigDict:
     study.draws = 2000
     study.margin = 0.01
     study.publish_pictures = False  # CamVid's frames are not ours to publish
+    # Those that docs/answer_first_edition.md shows.
+    study.publish_figures = ("void_caught",) if part == "grid" else ()
     study.arms = ml_collections.ConfigDict()
     study.grid = []
     study.contrasts = []
@@ -180,6 +182,15 @@ def _grid(study):
     study.primary_seeds = tuple(range(6))  # further seeds of the main arms came after a first look at the verdicts
     study.headline = tuple(f"{treatment}-w8" for treatment in (*MAIN, *OTHERS, "inverted_dice_softmax"))
     study.by_width = ("capacity, width 4", "capacity", "capacity, width 16")
+    study.groups = {
+        "attribution": {
+            "title": "What in Dice plus inverted Dice does what",
+            "caption": "Arms that differ in one thing, and such arms against ignore: masked leaves void out of the "
+            "loss, dice_only lacks the inverted term, the softmax reading has no sigmoids.",
+            "contrasts": ("attribution",),
+            "arms": tuple(attribution),
+        }
+    }
     scene = "auroc_scene_off_edge"
     # (name, arm, reference, measure, primary)
     study.contrasts = [

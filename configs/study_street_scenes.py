@@ -45,6 +45,7 @@ def get_config() -> ml_collections.ConfigDict:
     # Scenes are drawn one by one and independent of each other: blocks of one.
     study.block_frames, study.draws, study.margin = 1, 2000, 0.01
     study.publish_pictures = True
+    study.publish_figures = ("void_caught",)  # what docs/answer_first_edition.md shows
     study.arms = {name: {"treatment": {"name": name}} for name in TREATMENTS}
     study.grid = [("street scenes", TREATMENTS, (0, 1))]
     study.contrasts = []

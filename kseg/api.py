@@ -114,13 +114,15 @@ class Prediction:
         return _png(self.overlay)
 
 
-def predict(model, images):
+def predict(model, images, tile="auto"):
     """Asks a model about images.
 
     Args:
-      model: an export's folder, or a server's address (grpc://HOST:8500, http://HOST:8501), which needs no
-        TensorFlow; or an open serving.Client.
+      model: an export's folder, the workdir of a finished run, or a server's address (grpc://HOST:8500,
+        http://HOST:8501), which needs no TensorFlow; or an open serving.Client.
       images: paths of pictures, or uint8 arrays [H, W, 3], in any mixture of sizes.
+      tile: "auto": pictures that the model does not take at once are asked for in tiles; "off"; or a size such as
+        "1024x1024" for all that are larger.
 
     Returns:
       list of Prediction, one an image.
@@ -129,13 +131,14 @@ def predict(model, images):
       ValueError: in one line, if the model or an image cannot be used.
       serving.ServingError: if a server does not answer.
     """
-    from kseg.serving import client
+    from kseg.serving import images as files
+    from kseg.serving import tiles
 
-    contents = [_png(image) if isinstance(image, np.ndarray) else client.read_image(image) for image in images]
+    contents = [_png(image) if isinstance(image, np.ndarray) else files.read_image(image) for image in images]
     if isinstance(model, (str, os.PathLike)):
         with _opened(os.fspath(model)) as opened:
-            return _ask(opened, contents)
-    return _ask(model, contents)
+            return _ask(tiles.Tiled(opened, tile), contents)
+    return _ask(tiles.Tiled(model, tile), contents)
 
 
 def _opened(model):
@@ -144,6 +147,10 @@ def _opened(model):
 
         return client.Client(model)
     kseg.load_tensorflow_quietly()
+    if os.path.isfile(os.path.join(model, "config.json")):
+        from kseg.export import in_process
+
+        return in_process.RunModel(model)
     from kseg.serving import local
 
     return local.Local(model)

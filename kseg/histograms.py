@@ -1,8 +1,8 @@
 """How well a score tells void from labelled pixels, read off two histograms. NumPy only.
 
 Answers: AUROC, average precision, false positives at 95 % recall, void caught at a price, and the threshold for a
-price; and how far binning can have moved each. Knows nothing of models, treatments or files, and counts nothing itself:
-`kseg.metrics.score_bins` says which bin a score is in, on any device.
+price. Knows nothing of models, treatments or files, and counts nothing itself: `kseg.metrics.score_bins` says which bin
+a score is in, on any device.
 
 The bins follow float32's own bits, so binning is exact, keeps the order and needs no second pass: 32 octaves of each
 sign, from 2^-18 to 2^14, 1024 bins an octave; the middle bin is |score| < 2^-18, bin 0 is NaN. A score is thus rounded
@@ -31,34 +31,6 @@ def statistics(labelled, void):
         "average_precision_at_1_percent": none_for_nan(average_precision(labelled, void, prevalence=0.01)),
         "fpr95": none_for_nan(fpr_at_recall(labelled, void)),
         "recall_at": {f"{share:.2f}": none_for_nan(recall_at(labelled, void, share)) for share in LOST_SHARES},
-    }
-
-
-def exact_ranges(labelled, void):
-    """Where the statistics of the exact scores lie, whatever the scores are inside the bins.
-
-    In the best case all void of a bin comes before its labelled pixels, in the worst after them. For the AUROC that is
-    +- 1/2 sum_b labelled_b void_b / (labelled void). fpr95 is never below the exact value and recall_at never above:
-    both are reached by a threshold, a bin's edge.
-
-    Returns: the keys of `statistics`, each (low, high), which hold both the exact and the binned value.
-    """
-    labelled, void = _floats(labelled, void)
-    nothing = np.zeros(labelled.shape)
-    best = np.stack([labelled, nothing], -1).reshape(-1), np.stack([nothing, void], -1).reshape(-1)
-    worst = np.stack([nothing, labelled], -1).reshape(-1), np.stack([void, nothing], -1).reshape(-1)
-
-    def precision(prevalence):
-        return _least_precision(labelled, void, prevalence), average_precision(*best, prevalence)
-
-    return {
-        "auroc": (auroc(*worst), auroc(*best)),
-        "average_precision": precision(None),
-        "average_precision_at_1_percent": precision(0.01),
-        "fpr95": (fpr_at_recall(*best), fpr_at_recall(labelled, void)),
-        "recall_at": {
-            f"{share:.2f}": (recall_at(labelled, void, share), recall_at(*best, share)) for share in LOST_SHARES
-        },
     }
 
 
@@ -195,16 +167,6 @@ def _weighted(lost, caught, prevalence):
     if prevalence is None:
         return lost, caught
     return (1 - prevalence) * _ratio(lost, lost[..., -1:]), prevalence * _ratio(caught, caught[..., -1:])
-
-
-def _least_precision(labelled, void, prevalence):
-    """Average precision if all void of a bin had the precision of its first, behind the bin's labelled pixels."""
-    lost = _above(labelled)[..., 1:]
-    first = np.minimum(_above(void)[..., :-1] + 1, void.sum())
-    lost, first = np.append(lost, labelled.sum()), np.append(first, void.sum())
-    lost, first = (side[:-1] for side in _weighted(lost, first, prevalence))
-    precision = np.divide(first, lost + first, out=np.zeros(lost.shape), where=lost + first > 0)
-    return np.where(labelled.sum() > 0, _ratio((void[::-1] * precision).sum(), void.sum()), np.nan)
 
 
 def _ratio(part, whole):

@@ -19,6 +19,7 @@ HATCH = ((255, 0, 255), (70, 0, 70))  # index K: its stripes
 HATCH_PX = 4  # width of a stripe
 PAPER, INK = (255, 255, 255), (24, 24, 24)
 FONT_PX = 14
+BAND_PX = 1 << 16  # of what is drawn at once, times twice the stripe
 # A dark-to-bright scale whose lightness rises throughout, so that it also reads in grey.
 HEAT = ((0, 0, 4), (60, 15, 110), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
 
@@ -42,8 +43,8 @@ def colorize(class_map: np.ndarray, table) -> np.ndarray:
     picture = colors[class_map]
     void = class_map == table.num_classes
     if void.any():
-        rows, columns = np.indices(class_map.shape, sparse=True)
-        stripe = (rows + columns) // HATCH_PX % 2
+        rows, columns = (index % (2 * HATCH_PX) for index in np.indices(class_map.shape, sparse=True))
+        stripe = ((rows + columns) // HATCH_PX % 2).astype(np.uint8)
         picture[void] = np.array(HATCH, np.uint8)[stripe[void]]
     return picture
 
@@ -60,13 +61,19 @@ def overlay(image: np.ndarray, class_map: np.ndarray, table, alpha: float = 0.6)
     Returns:
         uint8 [H, W, 3].
     """
-    image = _checked_image(image)
+    image, class_map = _checked_image(image), np.asarray(class_map)
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha {alpha}: expected 0 to 1")
-    colors = colorize(class_map, table)
-    if colors.shape != image.shape:
-        raise ValueError(f"class map is {_size(colors)} but its image is {_size(image)}; expected the same size")
-    return _mix(image, colors, alpha)
+    if class_map.shape != image.shape[:2]:
+        class_map = _checked_map(class_map, table)
+        raise ValueError(f"class map is {_size(class_map)} but its image is {_size(image)}; expected the same size")
+    picture = np.empty_like(image)
+    # In bands, since floats of a whole picture take sixteen times its memory; each begins where the hatch does.
+    height = max(BAND_PX // max(image.shape[1], 1), 1) * 2 * HATCH_PX
+    for top in range(0, image.shape[0], height):
+        band = slice(top, top + height)
+        picture[band] = _mix(image[band], colorize(class_map[band], table), alpha)
+    return picture
 
 
 def legend(table, width: int, font_px: int = FONT_PX, extra: tuple = ()) -> np.ndarray:

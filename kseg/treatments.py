@@ -4,15 +4,15 @@ A treatment is an encoding (what the target says at void), a head (how many outp
 scores (one number a pixel, higher = more likely void) and a native decision rule. Each is one entry of `_TREATMENTS`;
 to add one, add an entry. K is the number of classes, z the logits, p the probabilities, v the void weight.
 
-  name                   target at void   outputs        main loss                              abstains by itself
-  ignore                 255              K softmax      cross entropy on labelled pixels       no
-  background_class       K                K+1 softmax    cross entropy                          yes
-  hybrid                 K; 255 geometry  K+1 softmax    cross entropy                          yes
-  inverted_dice          zero target      K sigmoid      Dice + inverted Dice                   yes
-  inverted_dice_softmax  zero target      K softmax      Dice + inverted Dice                   no
-  one_vs_all             zero target      K sigmoid      binary cross entropy over classes      yes
-  entropic               uniform          K softmax      cross entropy; (1/K) sum -log p_c      no
-  void_head              ignored; 1       K softmax + 1  cross entropy + binary "is it void"    yes
+    name                   target at void   outputs        main loss                              abstains by itself
+    ignore                 255              K softmax      cross entropy on labelled pixels       no
+    background_class       K                K+1 softmax    cross entropy                          yes
+    hybrid                 K; 255 geometry  K+1 softmax    cross entropy                          yes
+    inverted_dice          zero target      K sigmoid      Dice + inverted Dice                   yes
+    inverted_dice_softmax  zero target      K softmax      Dice + inverted Dice                   no
+    one_vs_all             zero target      K sigmoid      binary cross entropy over classes      yes
+    entropic               uniform          K softmax      cross entropy; (1/K) sum -log p_c      no
+    void_head              ignored; 1       K softmax + 1  cross entropy + binary "is it void"    yes
 
 Dice + inverted Dice is (1/K) sum_c [1 - 2 TP_c / (2 TP_c + FP_c + FN_c)] + [1 - 2 TN_c / (2 TN_c + FP_c + FN_c)] with
 soft counts over the batch (kseg/losses); a void pixel, whose target is all zeros, is a false positive of every p_c.
@@ -148,7 +148,6 @@ def _binary_cross_entropy(k, v, options):
     One classifier a class, as in Padhy et al. 2020, "Revisiting One-vs-All Classifiers for Predictive Uncertainty and
     Out-of-Distribution Detection".
     """
-    options = {key: value for key, value in options.items() if key in ("class_weights", "focal_gamma", "top_k")}
     return [(losses.OneVsAllBinaryCrossentropy(void_class=k, void_weight=v, **options), 1.0, (0, k))]
 
 
@@ -163,13 +162,11 @@ def _entropic(k, v, options):
 def _cross_entropy_and_void_logit(k, v, options):
     """Cross entropy of the K classes on labelled pixels + binary cross entropy of z_K on labelled and void pixels.
 
+    The options are for the classes. One class has no cross entropy: its softmax is 1, and void alone is to be learnt.
     After the two-head detector of Bevandic et al. 2019, "Simultaneous Semantic Segmentation and Outlier Detection".
     """
-    classes = losses.MaskedSparseCategoricalCrossentropy(void_class=k, **options)
-    return [
-        (classes, 1.0, (0, k)),
-        (losses.VoidBinaryCrossentropy(void_class=k, void_weight=v), 1.0, (k, k + 1)),
-    ]
+    classes = [(losses.MaskedSparseCategoricalCrossentropy(void_class=k, **options), 1.0, (0, k))] if k > 1 else []
+    return [*classes, (losses.VoidBinaryCrossentropy(void_class=k, void_weight=v), 1.0, (k, k + 1))]
 
 
 # The treatments. ------------------------------------------------------------------------------------------------------
@@ -304,7 +301,8 @@ def get(treatment_config, num_classes, loss_config=None, class_weights=None):
       class_weights: K non-negative floats, or None for 1 each.
 
     Raises:
-      ValueError: on an unknown name, an encoding that the head cannot train on, or weights that leave no loss.
+      ValueError: on an unknown name, an encoding that the head cannot train on, weights that leave no loss, an option
+        out of its range, or one class where it would be learnt that every pixel is of it.
     """
     name = treatment_config.name
     if name not in _TREATMENTS:
@@ -316,11 +314,13 @@ def get(treatment_config, num_classes, loss_config=None, class_weights=None):
             f"config.treatment.encoding={encoding!r} with {name}: expected one of {', '.join(entry.encodings)}; "
             + ("it has no output or target for void." if encoding in ENCODINGS else "no such encoding.")
         )
-    if treatment_config.void_weight < 0:
+    if not 0 <= treatment_config.void_weight < float("inf"):
         raise ValueError(f"config.treatment.void_weight={treatment_config.void_weight}: expected 0 or more.")
     if treatment_config.stop_gradient and name != "void_head":
         raise ValueError(f"config.treatment.stop_gradient=True: only void_head has a head to detach, not {name}.")
     k, head = num_classes, entry.head
+    if k == 1:
+        _check_one_class(name, entry, encoding, treatment_config.void_weight, loss_config)
     return Treatment(
         name=name,
         encoding=encoding,
@@ -337,12 +337,39 @@ def get(treatment_config, num_classes, loss_config=None, class_weights=None):
     )
 
 
+def _check_one_class(name, entry, encoding, void_weight, config):
+    """One class is told from void or from nothing: refuses heads and targets by which every pixel would be of it."""
+    why = None
+    weights = _weights(entry, config)
+    if encoding == "ignore":
+        why = "targets encoded as ignore have no void that it could be told from"
+    elif void_weight == 0:
+        why = "void that it could be told from has config.treatment.void_weight=0"
+    elif (
+        entry.head.activation == "softmax"
+        and not entry.head.dice_channels
+        and (not entry.head.extra or any(weights[1:]))
+    ):
+        why = "a softmax over one output is 1 everywhere"
+    if why:
+        raise ValueError(
+            f"config.treatment.name={name!r} with one class: {why}, so every pixel would be of that class; take "
+            "background_class, which has an output for void, or the sigmoid head of one_vs_all or inverted_dice."
+        )
+
+
+def _weights(entry, config):
+    """[main, Dice, inverted Dice]: the weights of config.loss, the treatment's own where they are -1."""
+    if config is None:
+        return list(entry.weights)
+    given = (config.main_weight, config.dice_weight, config.inverted_dice_weight)
+    return [own if value == -1 else value for value, own in zip(given, entry.weights)]
+
+
 def _loss(entry, void_weight, k, config, class_weights):
-    weights = list(entry.weights)
+    weights = _weights(entry, config)
     main_options, dice_options = {}, {}
     if config is not None:
-        given = (config.main_weight, config.dice_weight, config.inverted_dice_weight)
-        weights = [own if value == -1 else value for value, own in zip(given, weights)]
         main_options = {
             "label_smoothing": config.label_smoothing,
             "focal_gamma": config.focal_gamma,
@@ -353,7 +380,7 @@ def _loss(entry, void_weight, k, config, class_weights):
             "beta": config.tversky_beta,
             "per_image": config.dice_per_image,
         }
-    if min(weights) < 0 or max(weights) == 0:
+    if not all(0 <= weight < float("inf") for weight in weights) or max(weights) == 0:
         raise ValueError(
             f"config.loss.main_weight, dice_weight, inverted_dice_weight = {weights}: expected none negative and "
             "one positive (-1 = the treatment's default)."
@@ -366,12 +393,19 @@ def _loss(entry, void_weight, k, config, class_weights):
     dice_void_weight = void_weight if entry.zero_target or entry.head.dice_channels else 0.0
     dice_options |= {"void_class": k, "void_weight": dice_void_weight, "activation": entry.head.activation}
     terms = []
-    if weights[0]:
-        terms += [(loss, weights[0] * share, part) for loss, share, part in entry.main(k, void_weight, main_options)]
-    if weights[1]:
-        terms.append((losses.Dice(**dice_options), weights[1], channels))
-    if weights[2]:
-        terms.append((losses.InvertedDice(**dice_options), weights[2], channels))
+    try:
+        if weights[0]:
+            main = entry.main(k, void_weight, main_options)
+            terms += [(loss, weights[0] * share, part) for loss, share, part in main]
+        if weights[1]:
+            terms.append((losses.Dice(**dice_options), weights[1], channels))
+        if weights[2]:
+            terms.append((losses.InvertedDice(**dice_options), weights[2], channels))
+    except ValueError as error:
+        text = str(error)
+        for option in ("alpha", "beta"):
+            text = text.replace(f"{option} must", f"tversky_{option} must")
+        raise ValueError(f"config.loss: {text}") from error
     return losses.WeightedSum(terms)
 
 

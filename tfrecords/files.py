@@ -39,6 +39,12 @@ def temporary(path: str | os.PathLike) -> str:
     return f"{os.fspath(path)}.{os.urandom(8).hex()}.tmp"
 
 
+def place(path: str | os.PathLike) -> str:
+    """A path as messages name what is missing: a relative one with the folder in which it was looked for."""
+    path = os.fspath(path)
+    return path if os.path.isabs(path) else f"{path} (in {os.getcwd()})"
+
+
 def named(error: OSError, path: str) -> OSError:
     """The same error with the file's name, which failing writes lack ("No space left on device")."""
     return error if error.filename else type(error)(error.errno, error.strerror, path)

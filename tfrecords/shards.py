@@ -78,17 +78,28 @@ def records(path: str | os.PathLike):
     with open(path, "rb") as file:
         offset = 0
         while offset < size:
-            head = file.read(12)
-            if len(head) < 12 or _masked_crc(head[:8]) != head[8:]:
-                raise ValueError(f"{path} is damaged: no record begins at byte {offset}; convert again")
-            length = struct.unpack("<Q", head[:8])[0]
-            if offset + _FRAME_BYTES + length > size:  # before reading: a length may be anything
-                raise ValueError(f"{path} is truncated: the record at byte {offset} is not whole; convert again")
-            payload = file.read(length)
-            if _masked_crc(payload) != file.read(4):
-                raise ValueError(f"{path} is damaged: the record at byte {offset} has a wrong CRC; convert again")
+            payload = _payload(file, path, offset, size)
             yield offset, payload
-            offset += _FRAME_BYTES + length
+            offset += _FRAME_BYTES + len(payload)
+
+
+def read_one(path: str | os.PathLike, offset: int) -> example.Example:
+    """The example whose record begins at this byte; ValueError where none does or it is damaged."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        payload = _payload(file, path, offset, os.path.getsize(path))
+    return example.decode(payload, f"{path}, record at byte {offset}")
+
+
+def read_at(path: str | os.PathLike, offset: int) -> example.Example:
+    """The example that begins at this byte of a shard; ValueError if none does. Its payload is not checked."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        head = file.read(12)
+        if len(head) < 12 or _masked_crc(head[:8]) != head[8:]:
+            raise ValueError(f"{path} is damaged: no record begins at byte {offset}; convert again")
+        payload = file.read(struct.unpack("<Q", head[:8])[0])
+    return example.decode(payload, f"{path}, record at byte {offset}")
 
 
 def read(records_dir: str | os.PathLike, split: str):
@@ -118,6 +129,20 @@ def read_shard(path: str | os.PathLike, shard: manifest.Shard):
         yield one
     if number != shard.examples:
         raise ValueError(f"{path} has {number} records, {manifest.FILE} says {shard.examples}; convert again")
+
+
+def _payload(file, path, offset: int, size: int) -> bytes:
+    """The record that begins where `file` stands, at byte `offset` of `size`."""
+    head = file.read(12)
+    if len(head) < 12 or _masked_crc(head[:8]) != head[8:]:
+        raise ValueError(f"{path} is damaged: no record begins at byte {offset}; convert again")
+    length = struct.unpack("<Q", head[:8])[0]
+    if offset + _FRAME_BYTES + length > size:  # before reading: a length may be anything
+        raise ValueError(f"{path} is truncated: the record at byte {offset} is not whole; convert again")
+    payload = file.read(length)
+    if _masked_crc(payload) != file.read(4):
+        raise ValueError(f"{path} is damaged: the record at byte {offset} has a wrong CRC; convert again")
+    return payload
 
 
 def _masked_crc(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ from absl import flags
 
 from tfrecords import pixels
 from tfrecords.conversion import damaged
+from tfrecords.review import review
 
 # A flag that is defined here belongs to the command that asks for it, and is in its --help.
 flags.disclaim_key_flags()
@@ -25,6 +26,11 @@ def define(num_shards: int, image_formats=("png", "jpeg"), format_help: str = "p
     )
     flags.DEFINE_string(
         "skip_damaged", "", "File to write names of damaged files and reasons to; they are passed over, not an error."
+    )
+    flags.DEFINE_string(
+        "report",
+        "",
+        "HTML page to write: classes, void, a contact sheet, and what is suspicious; decodes every picture.",
     )
 
 
@@ -53,15 +59,17 @@ def run(argv, required, convert) -> None:
             sys.exit(f"error: --{flag} is missing or empty; see --help")
     records_dir = flags.FLAGS.records_dir
     try:
+        review.check_path(flags.FLAGS.report, records_dir)
         manifest, lines = convert()
+        for line in lines:
+            print(line)
+        for name, split in manifest.splits.items():
+            print(f"{records_dir}: {name}, {split.examples} examples in {len(split.shards)} shards")
+        review.review(records_dir, flags.FLAGS.report, flags.FLAGS.num_workers, progress=True)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
-    for line in lines:
-        print(line)
-    for name, split in manifest.splits.items():
-        print(f"{records_dir}: {name}, {split.examples} examples in {len(split.shards)} shards")
 
 
 def whole(splits) -> tuple[dict, list[str]]:

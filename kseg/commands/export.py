@@ -1,7 +1,7 @@
 """Exports a trained run as a SavedModel for TF-Serving.
 
   kseg export --workdir=W --export_dir=E [--version=N|next] [--precision=float32|bfloat16]
-      [--abstain=native|calibrated] [--max_pixels=N] [--warmup_sizes=512x1024,1024x2048]
+      [--abstain=native|calibrated] [--max_pixels=N] [--warmup_sizes=512x1024,1024x2048] [--average=flip,0.75,1.25]
 
 Writes E/1/saved_model.pb and what belongs to it, checked through TensorFlow's C++ session against Keras. A version
 that exists is never touched.
@@ -24,6 +24,9 @@ _ABSTAIN = flags.DEFINE_enum(
     "When to answer no class; empty takes the run's config.treatment.abstain.",
 )
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", 0, "That one request may have; 0 = what 2 GiB of activations allow.")
+_AVERAGE = flags.DEFINE_string(
+    "average", "", "Views whose probabilities the served model averages, such as flip,0.75,1.25; each costs a pass."
+)
 _WARMUP_SIZES = flags.DEFINE_list(
     "warmup_sizes", None, "HEIGHTxWIDTH of images to run before serving; default: the crop size of training."
 )
@@ -37,7 +40,11 @@ def main(argv):
     from kseg.export import export
 
     try:
-        options = {"max_pixels": _MAX_PIXELS.value, "report": lambda line: print(line, file=sys.stderr)}
+        options = {
+            "max_pixels": _MAX_PIXELS.value,
+            "average": _AVERAGE.value,
+            "report": lambda line: print(line, file=sys.stderr),
+        }
         if _WARMUP_SIZES.value is not None:
             options["warmup_sizes"] = [_size(text) for text in _WARMUP_SIZES.value if text]
         path = export.export(

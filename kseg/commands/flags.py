@@ -3,6 +3,7 @@
 import difflib
 import os
 import pathlib
+import re
 import sys
 
 from absl import app
@@ -120,7 +121,8 @@ def explain(arguments, error):
             near = difflib.get_close_matches(name[len("config.") :], known, 1)
             hint = f'did you mean "config.{near[0]}"?' if near else "kseg/config.py lists every key."
             return f'there is no "{name}"; {hint}'
-    return one_line(error)
+    missing = re.search(r"Flag (--\w+) must have a value other than None", str(error))
+    return f"{missing[1]} is missing" if missing else one_line(error)
 
 
 def one_line(error) -> str:

@@ -1,10 +1,12 @@
 """What a folder of records holds.
 
-    kseg inspect-records --records_dir=R [--verify] [--contact_sheet=PNG]
+    kseg inspect-records --records_dir=R [--verify] [--report=HTML] [--contact_sheet=PNG]
 
 Prints splits, sizes, and the share of pixels of each class, each kind of void and each void id. --verify reads
 everything: checksums, offsets, every record, and that all label maps follow from the published ids; it exits 1 at the
-first thing that is wrong. --contact_sheet draws images beside their labels, void coloured by its kind.
+first thing that is wrong. --report decodes every picture, says what is suspicious (ids in under three images, labels
+that do not lie on the pictures' edges, splits that share sequences or pictures, ...) and writes one page.
+--contact_sheet draws images beside their labels, void coloured by its kind.
 """
 
 import sys
@@ -16,20 +18,17 @@ from PIL import Image, ImageDraw
 import tfrecords
 from tfrecords import images
 from tfrecords.conversion import verify
+from tfrecords.review import pictures, review
 
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder of records.")
 _VERIFY = flags.DEFINE_bool("verify", False, "Read and check every byte.")
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes of --verify; 0 = one per core.", lower_bound=0)
+_NUM_WORKERS = flags.DEFINE_integer(
+    "num_workers", 0, "Processes of --verify and --report; 0 = one per core.", lower_bound=0
+)
+_REPORT = flags.DEFINE_string("report", "", "HTML page to write: classes, void, pictures, and what is suspicious.")
 _CONTACT_SHEET = flags.DEFINE_string("contact_sheet", "", "PNG to write.")
 _CONTACT_IMAGES = flags.DEFINE_integer("contact_images", 6, "Images per split on the contact sheet.", lower_bound=1)
 
-# Void has no colours worth showing in the published tables (mostly black): by kind instead.
-_KIND_COLORS = {
-    "scene": (255, 0, 255),
-    "dropped": (255, 140, 0),
-    "geometry": (0, 255, 255),
-    "unannotated": (255, 255, 255),
-}
 _TILE_WIDTH, _TEXT_HEIGHT, _COLUMNS = 320, 14, 3
 
 
@@ -39,11 +38,14 @@ def main(argv):
     if not _RECORDS_DIR.value:  # "" would mean the current folder
         sys.exit("error: --records_dir is missing or empty; see --help")
     try:
+        review.check_path(_REPORT.value, _RECORDS_DIR.value)
         manifest = tfrecords.info(_RECORDS_DIR.value)
         print(describe(manifest))
         if _VERIFY.value:
             verify.check(_RECORDS_DIR.value, _NUM_WORKERS.value, progress=True)
             print("verified: checksums, offsets, every record, and label maps against ids")
+        if _REPORT.value:
+            review.review(_RECORDS_DIR.value, _REPORT.value, _NUM_WORKERS.value, progress=True, table=False)
         if _CONTACT_SHEET.value:
             contact_sheet(manifest, _CONTACT_IMAGES.value).save(_CONTACT_SHEET.value, "PNG")
             print(f"wrote {_CONTACT_SHEET.value}")
@@ -101,7 +103,7 @@ def contact_sheet(manifest: tfrecords.Manifest, per_split: int) -> Image.Image:
             tiles.append(_tile(example, split))
     legend = [(name, tuple(color)) for name, color in zip(manifest.table.class_names, manifest.table.class_colors)]
     kinds = {label.kind for split in manifest.splits.values() for label in split.table.void_labels}
-    legend += [(f"void: {kind}", color) for kind, color in _KIND_COLORS.items() if kind in kinds]
+    legend += [(f"void: {kind}", color) for kind, color in pictures.KIND_COLORS.items() if kind in kinds]
     height = max(tile.height for tile in tiles)
     rows = -(-len(tiles) // _COLUMNS)
     legend_rows = -(-len(legend) // 8)
@@ -124,7 +126,7 @@ def _tile(example: tfrecords.Example, split: tfrecords.Split) -> Image.Image:
     if example.ids_png:
         colors = np.zeros((256, 3), np.uint8)
         for label in split.table.labels:
-            colors[label.id] = label.color if label.kind is None else _KIND_COLORS[label.kind]
+            colors[label.id] = label.color if label.kind is None else pictures.KIND_COLORS[label.kind]
         ids = images.decode_map(example.ids_png, example.image_id)
         tile.paste(Image.fromarray(colors[ids]).resize(size, Image.Resampling.NEAREST), (size[0], _TEXT_HEIGHT))
     ImageDraw.Draw(tile).text((2, 1), f"{split.name}: {example.image_id}", (255, 255, 255))

@@ -6,6 +6,7 @@ import os
 import threading
 
 import tensorflow as tf
+from absl import logging
 from tensorflow.python.eager import context  # health of peers: there is no public name for it
 
 from kseg.distribution import sigterm
@@ -38,6 +39,8 @@ def make_strategy(config):
     if name == "multi_worker":
         _check_cluster()
     gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        logging.info("TensorFlow sees no GPU: training on the CPU (an NVIDIA GPU needs pip install 'kseg[gpu]')")
     if virtual > 1 and not gpus:
         split = [tf.config.LogicalDeviceConfiguration() for _ in range(virtual)]
         try:

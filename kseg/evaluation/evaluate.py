@@ -1,9 +1,8 @@
 """Model + split -> Report, at full image size: every pixel decided once, scored once, counted once.
 
-`evaluate` runs the network on the replicas of a tf.distribute strategy and counts on the host; `calibrate` chooses the
-abstention threshold on held-out images; `load_run` opens a finished training run, for evaluation, export and
-prediction alike. What is counted is in kseg/evaluation/pixel_counts.py, what is made of it in
-kseg/evaluation/report.py.
+`evaluate` runs the network on the replicas of a tf.distribute strategy and counts on the host; `calibration` chooses
+the abstention threshold from a report on held-out images; `evaluate_run` does it for a finished training run. What is
+counted is in kseg/evaluation/pixel_counts.py, what is made of it in kseg/evaluation/report.py.
 """
 
 import os
@@ -114,26 +113,21 @@ def evaluate(
     return Report(split, treatment.name, treatment.primary, image_ids, threshold, counted, histograms)
 
 
-def calibrate(model, treatment, manifest, config, indices, strategy=None, progress=False):
+def calibration(report, config):
     """The threshold at which config.treatment.abstain_rate of the labelled pixels of held-out images are lost.
 
     Args:
-      model, treatment, manifest, config, strategy, progress: as in `evaluate`.
-      indices: positions in the training split; `input_pipeline.split_calibration` gives them.
+      report: Report on the held-out images.
+      config: the run's ConfigDict.
 
     Returns:
       The content of calibration.json: {"score": name, "threshold": float, "nominal": share asked for, "realised": share
       lost, never above the nominal one and below it by less than a bin of the score's histogram, "images",
       "labelled_pixels"}.
+
+    Raises:
+      ValueError: the images have no labelled pixel.
     """
-    report = evaluate(
-        model, treatment, manifest, config, config.data.train_split, indices, strategy=strategy, progress=progress
-    )
-    return calibration(report, config)
-
-
-def calibration(report, config):
-    """The content of calibration.json, as `calibrate` gives it, from a Report on the held-out images."""
     nominal = float(config.treatment.abstain_rate)
     threshold, realised = report.threshold_for(nominal)
     return {
@@ -174,7 +168,14 @@ def evaluate_run(
     for key, value, name in (("average", average, "_averaged"), ("tile_size", tile_size, "_tiled")):
         if value is not None and value != run.config.eval[key]:
             run.config.eval[key], suffix = value, suffix + name
-    manifest = tfrecords.info(records_dir or run.config.data.records_dir)
+    try:
+        manifest = tfrecords.info(records_dir or run.config.data.records_dir)
+    except FileNotFoundError as error:
+        if records_dir:
+            raise
+        raise FileNotFoundError(
+            f"the records that {folder} was trained on: {error}; --records_dir=FOLDER says where they are now."
+        ) from error
     if not records_dir and manifest.digest != run.digest:
         raise ValueError(
             f"{manifest.records_dir} has changed since {folder} was trained on it (dataset.json differs); name it with "

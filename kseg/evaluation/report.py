@@ -141,19 +141,6 @@ class Report:
         place = self.tally.scores.index(score or self.primary_score)
         return histograms.threshold_for(self.tally.histograms[place, :2].sum((0, 1)), share)
 
-    def leak_at(self, share, score=None):
-        """{kind: leak} if the model abstained where a score is highest, at this share of labelled pixels lost.
-
-        The keys are those of `void` in the JSON file; None where there is no such void.
-        """
-        place = self.tally.scores.index(score or self.primary_score)
-        counts = self.tally.histograms[place].sum(1)
-        caught = {
-            name: histograms.recall_at(counts[:2].sum(0), counts[[2 + i for i in ids]].sum(0), share)
-            for name, ids in void_names(self.tally.layout).items()
-        }
-        return {name: histograms.none_for_nan(1 - value) for name, value in caught.items()}
-
     def moments(self, score):
         """(mean, standard deviation) of a score over all counted pixels, labelled and void."""
         return histograms.moments(self.tally.histograms[self.tally.scores.index(score)].sum((0, 1)))

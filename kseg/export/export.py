@@ -7,27 +7,20 @@ configuration are not this module's business (see deploy/).
 """
 
 import contextlib
-import dataclasses
-import hashlib
 import json
 import logging
 import os
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-import kseg
 from kseg import errors
-from kseg.export import folding, guards, signatures, verify, versions
-from kseg.models import full_size, layers
+from kseg.export import served_model, verify, versions
 from kseg.runs import finished
 from kseg.serving import client, messages
 
 METADATA = os.path.join("assets.extra", "kseg.json")
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
-
-_MEMORY_BUDGET = 2 * 2**30  # bytes of activations that the default of max_pixels allows one request
 
 
 def export(run, export_dir, version="1", precision="float32", abstain="", **options):
@@ -92,6 +85,7 @@ def export_model(
     max_pixels=0,
     warmup_sizes=((256, 512),),
     input_size=(0, 0),
+    average="",
     png_compression=-1,
     origin=None,
     report=lambda line: None,
@@ -110,6 +104,7 @@ def export_model(
       max_pixels: that a request may have, see guards.Limits; 0 = what 2 GiB of activations hold, at most 8.4 M.
       warmup_sizes: (height, width) of requests that the server runs before it serves; () for none.
       input_size: as config.eval.input_size.
+      average: views whose probabilities are averaged in the graph, as config.eval.average; "" for none.
       png_compression: 0..9 or -1, zlib's level for the answered PNGs.
       origin: JSON object that says where the model comes from; goes into the metadata file.
       report: called with a line before each long step.
@@ -118,35 +113,15 @@ def export_model(
       Path of the version folder.
     """
     with versions.writing(export_dir, version) as (temporary, target):
-        for variable in model.variables:
-            if not np.isfinite(np.asarray(variable, np.float32)).all():
-                raise ValueError(f"weight {variable.path} is not finite; this model cannot be served.")
         report(f"folding {model.count_params():,} parameters, {precision}")
-        network = folding.fold(model, precision)
-
-        def logits(images):
-            return full_size.logits(network, images, input_size)
-
-        bytes_per_pixel = folding.activation_bytes_per_pixel(
-            lambda images: signatures.answer(treatment, threshold, network(images, training=False))
+        ready = served_model.prepare(
+            model, treatment, table, threshold, calibration, precision, max_pixels, input_size, average, png_compression
         )
-        limits = _limits(network, input_size, max_pixels, bytes_per_pixel)
-        about = {
-            **describe(table, treatment, threshold, calibration),
-            "precision": precision,
-            "input_size": list(input_size),
-            "parameters": int(network.count_params()),
-            "weights_sha256": _weights_digest(network),
-            "limits": dataclasses.asdict(limits),
-            "activation_bytes_per_pixel": round(bytes_per_pixel, 1),
-        }
-        about_json = json.dumps(about, allow_nan=False, separators=(",", ":"))
-        served = signatures.build(logits, treatment, threshold, limits, about_json, png_compression)
-
+        served = ready.signatures
         report(f"writing {len(served)} signatures")
-        requests = list(_warmup_requests(served, warmup_sizes, limits))
+        requests = list(_warmup_requests(served, warmup_sizes, ready.limits))
         with errors.writing(temporary):
-            write_saved_model(temporary, network, served)
+            write_saved_model(temporary, ready.network, served)
             os.makedirs(os.path.join(temporary, "assets.extra"))
             with tf.io.TFRecordWriter(os.path.join(temporary, WARMUP)) as writer:
                 for request in requests:
@@ -154,65 +129,12 @@ def export_model(
                     log.predict_log.request.CopyFrom(request)
                     writer.write(log.SerializeToString())
         report("checking them through TensorFlow's C++ session")
-        verify.check(temporary, logits, treatment, threshold, about_json, verify.TIES[precision], requests)
-        metadata = {**about, "origin": origin, "files": versions.digests(temporary)}
+        verify.check(temporary, ready.logits, treatment, threshold, ready.about_json, verify.TIES[precision], requests)
+        metadata = {**ready.about, "origin": origin, "files": versions.digests(temporary)}
         with open(os.path.join(temporary, METADATA), "w") as file:
             json.dump(metadata, file, indent=1, allow_nan=False)
             file.write("\n")
     return target
-
-
-def _limits(network, input_size, max_pixels, bytes_per_pixel):
-    """guards.Limits; where `max_pixels` is 0, as many as the memory budget allows, and one image in any case."""
-    default = guards.Limits()
-    least = int(np.prod(input_size))
-    if not 0 <= max_pixels <= default.max_side**2 or 0 < max_pixels < least:
-        raise ValueError(
-            f"max_pixels={max_pixels}: expected {max(least, 1)} to {default.max_side**2}, or 0 for what "
-            f"{_MEMORY_BUDGET / 2**30:g} GiB of activations allow."
-        )
-    stride = max((layer.stride for layer in network.layers if isinstance(layer, layers.PadToStride)), default=1)
-    return dataclasses.replace(
-        default,
-        max_pixels=max_pixels or max(min(default.max_pixels, int(_MEMORY_BUDGET / bytes_per_pixel)), least),
-        # Every image is seen at one size, or at its own, padded.
-        **({"least_pixels": least} if least else {"stride": stride}),
-    )
-
-
-def describe(table, treatment, threshold, calibration):
-    """What a client needs to read the answers: JSON object; arguments as in `export_model`."""
-    k = treatment.num_classes
-    if table.num_classes != k:
-        raise ValueError(f"the label table {table.name} has {table.num_classes} classes, the model {k}.")
-    abstain_id = table.abstain_id
-    if abstain_id is None:  # an id that says nothing else
-        abstain_id = max(set(range(256)) - {label.id for label in table.labels}, default=255)
-    ids = [int(number) for number in table.official_ids(abstain=abstain_id)]
-    return {
-        "kseg": kseg.__version__,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "num_classes": k,
-        "abstain_index": k,  # in masks; class indices are 0..K-1
-        "official_ids": ids,  # of class 0..K-1, then of "abstain"
-        "classes": [
-            {"name": name, "color": [int(v) for v in color], "id": ids[i]}
-            for i, (name, color) in enumerate(zip(table.class_names, table.class_colors))
-        ],
-        "table": table.to_json(),
-        "treatment": treatment.name,
-        "operating_point": "native" if threshold is None else "calibrated",
-        "score_map": signatures.score_map(treatment, threshold).to_json(),
-        "calibration": calibration,
-    }
-
-
-def _weights_digest(network):
-    digest = hashlib.sha256()
-    for variable in network.variables:
-        digest.update(np.asarray(variable, np.float32).tobytes())
-    return digest.hexdigest()
 
 
 def write_saved_model(folder, network, served):

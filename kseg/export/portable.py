@@ -15,7 +15,7 @@ import tensorflow as tf
 import tfrecords
 from kseg import errors
 from kseg.data import input_pipeline
-from kseg.export import converters, folding, runtimes, signatures, verify, versions
+from kseg.export import converters, folding, runtimes, served_model, signatures, verify, versions
 from kseg.export import export as savedmodel
 from kseg.models import full_size
 
@@ -104,7 +104,7 @@ def export_model(
         with _explained(format):
             converters.write(format, path, network, answer, specification, pictures)
         about = {
-            **savedmodel.describe(table, treatment, threshold, calibration),
+            **served_model.describe(table, treatment, threshold, calibration),
             "format": format,
             "precision": "int8" if pictures else "float32",
             "size": None if size is None else list(size),

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from kseg import inputs as loss_inputs
 from kseg.distribution.collectives import all_reduce_sum, num_replicas
 from kseg.losses.global_sum_loss import GlobalSumLoss
 
@@ -32,10 +33,11 @@ def accumulated_gradients(
     """
     forward = model if first_pass is None else first_pass
     done = []  # what must be computed before the next part may start
-    total = None
+    total, from_labels = None, False
     for part in micro_batches:
         sums = None if channels is None else loss.sums_of_labels(part[1], channels, *part[2:])
-        if sums is None:
+        from_labels = sums is not None
+        if not from_labels:
             inputs, *targets = _after(done, part)
             sums = loss.sums(targets[0], forward(inputs), *targets[1:])
             done = [sums]
@@ -47,7 +49,12 @@ def accumulated_gradients(
     for part in micro_batches:
         inputs, *targets = _after(done, part)
         with tf.GradientTape() as tape:
-            local = loss.sums(targets[0], model(inputs), *targets[1:])
+            predictions = model(inputs)
+            if from_labels and loss_inputs.keras_mask(predictions) is not None:
+                raise ValueError(
+                    "the predictions have a Keras mask, of which labels know nothing: leave channels=None."
+                )
+            local = loss.sums(targets[0], predictions, *targets[1:])
             objective = tf.reduce_sum(tf.cast(slope, local.dtype) * local)
             if scale_loss is not None:
                 objective = scale_loss(objective)

@@ -6,16 +6,18 @@ Their common arguments and laws are in kseg/losses/__init__.py.
 import keras
 import tensorflow as tf
 
+from kseg import inputs
 from kseg.losses import terms as pixel_losses
 from kseg.losses.label_map_loss import LabelMapLoss, at_least_zero, of_batch, share
 
 _serializable = keras.saving.register_keras_serializable("kseg")
 
 
-class _PixelMean(LabelMapLoss):
+class PixelMean(LabelMapLoss):
     """Weighted mean of a per-pixel loss over the pixels that count, or over the hardest of them.
 
-    label_smoothing: e in [0, 1]; the target is (1 - e) one_hot(y) + e / C.   focal_gamma: >= 0; 0 is off.
+    label_smoothing: e in [0, 1]; the target is (1 - e) one_hot(y) + e / C, e / 2 for one channel.
+    focal_gamma: >= 0; 0 is off.
     top_k: share of each image's counted pixels that is kept, hardest (before weights) first; the divisor is the kept
     weight of the global batch. Source: Shrivastava et al. 2016, "Training Region-based Object Detectors with Online
     Hard Example Mining"; per image as in deeplab2.
@@ -47,8 +49,10 @@ class _PixelMean(LabelMapLoss):
     def sums_of_labels(self, y_true, channels, sample_weight=None):
         if self.top_k < 1:
             return None
-        labels = tf.cast(y_true, tf.int32)
-        weight = pixel_losses.exact_sum(self.pixel_weights(labels, channels, sample_weight, tf.float64))
+        shape = tf.TensorShape([None, None, None, channels])
+        labels, _ = inputs.label_map(self.name, y_true, shape)
+        factor, _ = inputs.pixel_factor(self.name, sample_weight, labels.shape)
+        weight = pixel_losses.exact_sum(self.pixel_weights(labels, channels, factor, tf.float64))
         return tf.stack([tf.zeros_like(weight), weight])
 
     def value(self, sums):
@@ -59,7 +63,7 @@ class _PixelMean(LabelMapLoss):
 
 
 @_serializable
-class MaskedSparseCategoricalCrossentropy(_PixelMean):
+class MaskedSparseCategoricalCrossentropy(PixelMean):
     """Softmax cross entropy over the pixels that count: sum_i w_i l_i / sum_i w_i, in nats.
 
     l = (1 - p_y)^gamma * -sum_c t_c log p_c, t the smoothed target. A void_class >= C (of a head that says "void"
@@ -74,6 +78,8 @@ class MaskedSparseCategoricalCrossentropy(_PixelMean):
     Inception Architecture", section 7.
     """
 
+    softmax = True
+
     def weights_key(self, channels):
         ignore_class, class_weights, void_class, void_weight = super().weights_key(channels)
         masked = void_class is not None and void_class >= channels
@@ -83,17 +89,14 @@ class MaskedSparseCategoricalCrossentropy(_PixelMean):
         return ("own", "uniform") if self.label_smoothing else ("own",)
 
     def terms_function(self):
-        return pixel_losses.softmax_terms if self.from_logits else _softmax_terms_of_probabilities
+        return _softmax_terms(self.from_logits)
 
     def pixel_loss(self, labels, predictions, weights, terms):
-        loss = own = terms["own"]
-        if self.label_smoothing:
-            loss = (1.0 - self.label_smoothing) * own + self.label_smoothing * terms["uniform"]
-        return pixel_losses.focus(own, self.focal_gamma) * loss
+        return _softmax_cross_entropy(terms, self.label_smoothing, self.focal_gamma)
 
 
 @_serializable
-class Entropic(MaskedSparseCategoricalCrossentropy):
+class Entropic(PixelMean):
     """Cross entropy on classes, -(1/C) sum_c log p_c on void: void should look like nothing in particular.
 
     Void is void_class; the label C where void_class is None. Smoothing and focal factor act on classes only.
@@ -101,24 +104,27 @@ class Entropic(MaskedSparseCategoricalCrossentropy):
     """
 
     zero_target = True
-
-    def weights_key(self, channels):
-        return LabelMapLoss.weights_key(self, channels)
+    softmax = True
 
     def wanted(self):
         return ("own", "uniform")
 
+    def terms_function(self):
+        return _softmax_terms(self.from_logits)
+
     def pixel_loss(self, labels, predictions, weights, terms):
         void = tf.equal(labels, predictions.shape[-1] if self.void_class is None else self.void_class)
-        return tf.where(void, terms["uniform"], super().pixel_loss(labels, predictions, weights, terms))
+        of_classes = _softmax_cross_entropy(terms, self.label_smoothing, self.focal_gamma)
+        return tf.where(void, terms["uniform"], of_classes)
 
 
 @_serializable
-class OneVsAllBinaryCrossentropy(_PixelMean):
+class OneVsAllBinaryCrossentropy(PixelMean):
     """Binary cross entropy of every channel, summed over channels, mean over the pixels that count, in nats.
 
     l = sum_c (1 - q_c)^gamma [softplus(z_c) - t_c z_c], t the smoothed target, q_c the probability given to what is
-    true of channel c. The label C on C channels, and a void_class that is no channel, are the zero target.
+    true of channel c. The label C on C channels, and a void_class that is no channel, are the zero target. One channel
+    is binary cross entropy: label 1 is the object, 0 the background (kseg/losses/__init__.py).
     Source: Rifkin and Klautau 2004, "In Defense of One-Vs-All Classification"; Lin et al. 2017, eq. 4.
     """
 
@@ -142,8 +148,11 @@ class OneVsAllBinaryCrossentropy(_PixelMean):
             return pixel_losses.focal_binary_cross_entropy(labels, logits, self.focal_gamma, self.label_smoothing)
         if not self.label_smoothing:
             return terms["binary"]
-        # Smoothing takes e z_y from sum_c t_c z_c and adds e mean(z).
-        return terms["binary"] + self.label_smoothing * terms["lead"]
+        # Smoothing takes e z_y from sum_c t_c z_c and adds e mean(z); of one channel, e z / 2.
+        lead = terms["lead"]
+        if predictions.shape[-1] == 1:
+            lead += 0.5 * self.logits(predictions, weights)[..., 0]
+        return terms["binary"] + self.label_smoothing * lead
 
 
 @_serializable
@@ -200,6 +209,18 @@ def one_vs_all_binary_crossentropy(y_true, y_pred, sample_weight=None, **options
 def void_binary_crossentropy(y_true, y_pred, void_class, sample_weight=None, **options):
     """VoidBinaryCrossentropy(void_class, **options) of one batch, a scalar in nats."""
     return of_batch(VoidBinaryCrossentropy, y_true, y_pred, sample_weight, {"void_class": void_class, **options})
+
+
+def _softmax_cross_entropy(terms, label_smoothing, focal_gamma):
+    """(1 - p_y)^gamma * -sum_c t_c log p_c of every pixel, t the smoothed target, from the terms of a softmax head."""
+    loss = own = terms["own"]
+    if label_smoothing:
+        loss = (1.0 - label_smoothing) * own + label_smoothing * terms["uniform"]
+    return pixel_losses.focus(own, focal_gamma) * loss
+
+
+def _softmax_terms(from_logits):
+    return pixel_losses.softmax_terms if from_logits else _softmax_terms_of_probabilities
 
 
 def _softmax_terms_of_probabilities(labels, probabilities, weights, wanted, keep=pixel_losses.compute):

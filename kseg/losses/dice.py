@@ -19,7 +19,8 @@ class Dice(LabelMapLoss):
     Dice_c = (2 TP_c + s) / (2 TP_c + 2 alpha FP_c + 2 beta FN_c + s), soft counts in pixels over the whole batch
     (`pixel_losses.soft_counts`); alpha = beta = 1/2 is Dice, (2 sum w p y + s) / (sum w p + sum w y + s), others are
     Tversky's. A class without truth in the global batch leaves the sum, its gradient too; the divisor stays C. The
-    label C on C channels, and a void_class that is no channel, are the zero target: false positives for all.
+    label C on C channels, and a void_class that is no channel, are the zero target: false positives for all. One
+    channel is binary: label 1 is the object, 0 the background (kseg/losses/__init__.py).
 
     Args:
         activation: what makes probabilities of logits, "softmax" or "sigmoid".
@@ -55,6 +56,10 @@ class Dice(LabelMapLoss):
     def get_config(self):
         names = ("activation", "alpha", "beta", "smooth", "per_image")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    @property
+    def softmax(self):
+        return self.from_logits and self.activation == "softmax"
 
     def wanted(self):
         return ("own", "excess")

@@ -1,22 +1,25 @@
-"""What all losses of kseg.losses have in common: arguments, pixel weights, masking, checks, one pass over the logits.
+"""What all losses of kseg.losses have in common: arguments, pixel weights, masking, one pass over the logits.
 
 A loss names the terms it needs of the predictions (kseg.losses.terms); `sums_of_parts` computes each term once for all
-losses that see the same channels with the same weights, inside one XLA program where shapes allow it. No loss is
-defined here.
+losses that see the same channels with the same weights. No loss is defined here; what a loss is called with is checked
+in kseg/inputs.py.
 """
+
+import numbers
+from collections.abc import Mapping
 
 import tensorflow as tf
 
+from kseg import inputs
 from kseg.losses import terms as pixel_losses
+from kseg.losses._compiled import Compilation
 from kseg.losses.global_sum_loss import GlobalSumLoss
 
-# Elements of y_pred from which compiling (a third of a second for each shape) pays.
-_WORTH_COMPILING = 1 << 17
-_STRIP_PIXELS = 1 << 16
+_IGNORED_BY_DEFAULT = 255
 
 
-class CompiledSums(GlobalSumLoss):
-    """A loss whose sums are one function of (labels, predictions, sample_weight), compiled by XLA where it pays.
+class LossOfParts(GlobalSumLoss):
+    """A loss whose sums are those of its parts, one after another.
 
     Args:
         jit_compile: True, False, or "auto": where height, width and channels are known and large enough. (Each new
@@ -25,10 +28,8 @@ class CompiledSums(GlobalSumLoss):
 
     def __init__(self, jit_compile="auto", name=None):
         super().__init__(name=name)
-        if jit_compile not in (True, False, "auto"):
-            raise ValueError(f'jit_compile must be True, False or "auto"; got {jit_compile!r}.')
         self.jit_compile = jit_compile
-        self._compiled = None
+        self._compute_sums = Compilation(self._sums, jit_compile)
 
     def get_config(self):
         return {**super().get_config(), "jit_compile": self.jit_compile}
@@ -39,69 +40,34 @@ class CompiledSums(GlobalSumLoss):
 
     @tf.autograph.experimental.do_not_convert
     def sums(self, y_true, y_pred, sample_weight=None):
-        labels, predictions = _as_labels(y_true, y_pred), tf.convert_to_tensor(y_pred)
-        known = []
+        predictions = tf.convert_to_tensor(y_pred)
+        labels, known = inputs.label_map(self.name, y_true, predictions.shape)
+        mask = inputs.keras_mask(y_pred)
+        factor, usable = inputs.pixel_factor(self.name, sample_weight, predictions.shape, mask)
+        meant = [known, usable]
         for loss, span in self.parts():
+            if span is not None and span[1] > predictions.shape[-1]:
+                raise ValueError(
+                    f"{self.name}: {loss.name} sees the channels {span}, but y_pred has {predictions.shape[-1]}."
+                )
             labels, all_known = loss.checked(labels, width(span, predictions.shape[-1]))
-            known.append(all_known)
-        if sample_weight is not None:
-            sample_weight = _as_pixel_factor(sample_weight)
-        sums = self._compute_sums(labels, predictions, sample_weight)
+            meant.append(all_known)
+        sums = self._compute_sums(labels, predictions, factor)
         if tf.executing_eagerly():
             return sums
-        return tf.where(tf.reduce_all(tf.stack(known)), sums, tf.constant(float("nan"), sums.dtype))
+        return tf.where(tf.reduce_all(tf.stack(meant)), sums, tf.constant(float("nan"), sums.dtype))
 
-    def _compute_sums(self, labels, predictions, sample_weight):
-        if not self._compiles(predictions.shape):
-            return self._sums(labels, predictions, sample_weight)
-        if self._compiled is None:
-            with tf.init_scope():
-                self._compiled = [
-                    tf.function(function, jit_compile=True, autograph=False)
-                    for function in (self._sums_and_kept, self._gradient)
-                ]
-        forward, backward = self._compiled
-
-        # Left to itself, TensorFlow keeps every tensor that the gradient mentions: copies of the logits among them.
-        @tf.custom_gradient
-        def sums(predictions):
-            value, kept = forward(labels, tf.stop_gradient(predictions), sample_weight)
-            return value, lambda upstream: backward(labels, predictions, sample_weight, kept, upstream)
-
-        return sums(predictions)
-
-    def _sums(self, labels, predictions, sample_weight, keep=pixel_losses.compute):
+    def _sums(self, labels, predictions, sample_weight, keep):
         return tf.concat(sums_of_parts(self.parts(), labels, predictions, sample_weight, keep), 0)
 
-    def _sums_and_kept(self, labels, predictions, sample_weight):
-        kept = []
 
-        def keep(function, *maps):
-            kept.append(_in_strips(function, *maps))
-            return kept[-1]
-
-        return self._sums(labels, predictions, sample_weight, keep), kept
-
-    def _gradient(self, labels, predictions, sample_weight, kept, upstream):
-        """That of `_sums` in the predictions; what it need not compute again XLA leaves out."""
-        remaining = list(kept)
-        with tf.GradientTape() as tape:
-            tape.watch(predictions)
-            value = self._sums(labels, predictions, sample_weight, lambda *_: remaining.pop(0))
-        return tape.gradient(value, predictions, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-
-    def _compiles(self, shape):
-        if self.jit_compile != "auto":
-            return self.jit_compile
-        inner = shape[1:].num_elements()
-        return inner is not None and inner * (shape[0] or 1) >= _WORTH_COMPILING
-
-
-class LabelMapLoss(CompiledSums):
+class LabelMapLoss(LossOfParts):
     """Base of the losses of one kind; its arguments are explained in kseg.losses."""
 
     # Whether the label C, on C channels, is the zero target ("none of the channels").
     zero_target = False
+    # Whether channels are made one distribution, which a single channel cannot be.
+    softmax = False
 
     def __init__(
         self,
@@ -115,9 +81,7 @@ class LabelMapLoss(CompiledSums):
         super().__init__(**common)
         self.ignore_class = _integer("ignore_class", ignore_class)
         self.from_logits = bool(from_logits)
-        self.class_weights = None
-        if class_weights is not None:
-            self.class_weights = [at_least_zero("class_weights", weight) for weight in class_weights]
+        self.class_weights = _by_label(class_weights)
         self.void_class = _integer("void_class", void_class)
         self.void_weight = at_least_zero("void_weight", void_weight)
 
@@ -168,8 +132,25 @@ class LabelMapLoss(CompiledSums):
         # Not a product alone: an ignored pixel's own factor may be NaN.
         return tf.where(weights > 0, weights * tf.cast(sample_weight, dtype), weights)
 
+    def is_binary(self, channels) -> bool:
+        """Whether the one channel says "object": label 1 has it then, and label 0 is the zero target.
+
+        Not where void_class is 1: void is the zero target there, and the channel is that of class 0.
+        """
+        return self.zero_target and channels == 1 and self.void_class != 1
+
     def checked(self, labels, channels: int):
         """(`labels`, whether each means something to this loss); refused if not, where errors are possible."""
+        if self.softmax and channels == 1:
+            raise ValueError(
+                f"{self.name}: a softmax over one channel is 1 whatever the logit; for one channel (label 1 the object,"
+                ' 0 the background) take OneVsAllBinaryCrossentropy, or Dice or InvertedDice with activation="sigmoid".'
+            )
+        if channels > _IGNORED_BY_DEFAULT == self.ignore_class:
+            raise ValueError(
+                f"{self.name}: ignore_class=255 is one of the {channels} classes; set ignore_class to None, or to a "
+                "label that is none, such as -1 (and give class 255 weight 0 if it is to be left out)."
+            )
         known = (labels >= 0) & (labels < channels + self.zero_target)
         for special in (self.ignore_class, self.void_class):
             if special is not None:
@@ -179,13 +160,7 @@ class LabelMapLoss(CompiledSums):
             f"{self.ignore_class}, nor void_class={self.void_class}; map it to one of them."
         )
         all_known = tf.reduce_all(known)
-        if tf.executing_eagerly():
-            if not all_known:
-                raise ValueError(message)
-            return labels, all_known
-        check = tf.debugging.Assert(all_known, [message, tf.boolean_mask(labels, ~known)[:3]])
-        with tf.control_dependencies([check] if check is not None else []):
-            return tf.identity(labels), all_known
+        return inputs.given(labels, all_known, message, lambda: [tf.boolean_mask(labels, ~known)[:3]]), all_known
 
 
 def sums_of_parts(parts, labels, predictions, sample_weight, keep=pixel_losses.compute) -> list:
@@ -197,41 +172,25 @@ def sums_of_parts(parts, labels, predictions, sample_weight, keep=pixel_losses.c
     groups = {}
     for loss, span in parts:
         channels = width(span, predictions.shape[-1])
-        key = (span, loss.terms_function(), loss.from_logits, loss.weights_key(channels))
+        binary = loss.is_binary(channels)
+        key = (span, loss.terms_function(), loss.from_logits, loss.weights_key(channels), binary)
         group = groups.setdefault(key, {"losses": [], "names": []})
         group["losses"].append(loss)
         group["names"] += [name for name in loss.wanted() if name not in group["names"]]
     sums = {}
-    for (span, terms_function, _, _), group in groups.items():
+    for (span, terms_function, _, _, binary), group in groups.items():
         seen = predictions if span is None else predictions[..., span[0] : span[1]]
         weights = group["losses"][0].pixel_weights(labels, seen.shape[-1], sample_weight, dtype)
-        terms = terms_function(labels, seen, weights, tuple(group["names"]), keep) if group["names"] else {}
+        targets = _first_channel_as_one(labels) if binary else labels
+        terms = terms_function(targets, seen, weights, tuple(group["names"]), keep) if group["names"] else {}
         for loss in group["losses"]:
-            sums[id(loss), span] = loss.sums_of_terms(labels, seen, weights, terms)
+            sums[id(loss), span] = loss.sums_of_terms(targets, seen, weights, terms)
     return [sums[id(loss), span] for loss, span in parts]
 
 
-def _in_strips(function, *maps):
-    """function(*maps) of maps [N, H, W, ...], strip by strip: what it needs meanwhile is of a strip's size."""
-    images, height, pixels_of_row, *_ = maps[0].shape
-    if None in (images, height, pixels_of_row):
-        return function(*maps)
-    rows = max(n for n in range(1, height + 1) if height % n == 0 and (n == 1 or n * pixels_of_row <= _STRIP_PIXELS))
-    strips = height // rows
-
-    # Slices of the whole, over numbers of strips: mapping over the tensors, or a reshape, would copy them.
-    def strip(number):
-        begin = [number // strips, number % strips * rows]
-        return function(*(tf.slice(x, begin + [0] * (x.shape.rank - 2), [1, rows, *x.shape[2:]]) for x in maps))
-
-    made = tf.map_fn(strip, tf.range(images * strips), fn_output_signature=(maps[0].dtype,) * 4)
-    joined = []
-    for tensor in made:
-        if tensor.shape.rank == 4:  # [strips, 1, rows, W]
-            joined.append(tf.reshape(tensor, [images, height, pixels_of_row]))
-        else:  # sums [strips, 1, C]
-            joined.append(tf.reduce_sum(tf.reshape(tensor, [images, strips, tensor.shape[-1]]), 1))
-    return tuple(joined)
+def _first_channel_as_one(labels):
+    """Labels of which 1 means channel 0, and 0 the zero target, as they are for several channels: 0 and 1."""
+    return tf.where(tf.equal(labels, 1), 0, tf.where(tf.equal(labels, 0), 1, labels))
 
 
 def width(span, channels):
@@ -263,26 +222,19 @@ def _integer(name, value):
     return None if value is None else int(value)
 
 
-def _as_labels(y_true, y_pred):
-    """int32 [N, H, W] of y_true, whose shape must be that of y_pred without channels."""
-    labels = tf.convert_to_tensor(y_true)
-    if labels.shape.rank == 4 and labels.shape[-1] == 1:
-        labels = tf.squeeze(labels, -1)
-    shape = tf.convert_to_tensor(y_pred).shape
-    if shape.rank != 4 or labels.shape.rank != 3 or not labels.shape.is_compatible_with(shape[:3]):
+def _by_label(class_weights):
+    """A list of floats by label, or None, of a sequence or of {class index: weight}; what a dict leaves out has 1."""
+    if class_weights is None:
+        return None
+    if isinstance(class_weights, Mapping):
+        for label in class_weights:
+            if isinstance(label, bool) or not isinstance(label, numbers.Integral) or label < 0:
+                raise ValueError(f"class_weights: expected class indices (0, 1, ...) as keys; got {label!r}.")
+        size = 1 + max(map(int, class_weights), default=-1)
+        class_weights = [class_weights.get(label, 1.0) for label in range(size)]
+    try:
+        return [at_least_zero("class_weights", weight) for weight in class_weights]
+    except TypeError:
         raise ValueError(
-            "Expected y_true [N, H, W] of integers and y_pred [N, H, W, C] of the same N, H, W; got "
-            f"{tuple(labels.shape)} and {tuple(shape)}."
-        )
-    return tf.cast(labels, tf.int32)
-
-
-def _as_pixel_factor(sample_weight):
-    """sample_weight [N], [N, H, W] or [N, H, W, 1], so that it broadcasts over [N, H, W]."""
-    sample_weight = tf.convert_to_tensor(sample_weight)
-    if sample_weight.shape.rank is None:  # Keras traces a function anew with any shape when it has seen two
-        factor = tf.reshape(sample_weight, tf.concat([tf.shape(sample_weight), [1, 1]], 0)[:3])
-        return tf.ensure_shape(factor, [None, None, None])
-    if sample_weight.shape.rank == 4:
-        return tf.squeeze(sample_weight, -1)
-    return sample_weight[:, None, None] if sample_weight.shape.rank == 1 else sample_weight
+            f"class_weights must be a list of numbers by class index, or a dict; got {class_weights!r}."
+        ) from None

@@ -176,13 +176,14 @@ def focus(losses, gamma):
 
 
 def focal_binary_cross_entropy(labels, logits, gamma, label_smoothing=0.0):
-    """sum_c (1 - q_c)^gamma [softplus(z_c) - t_c z_c], t = (1 - e) [y = c] + e / C, by autodiff; [N, H, W] in nats.
+    """sum_c (1 - q_c)^gamma [softplus(z_c) - t_c z_c], t = (1 - e) [y = c] + e / max(C, 2), by autodiff; [N, H, W].
 
-    q_c = sigmoid(z_c) for the label's channel, 1 - sigmoid(z_c) for the others. Arguments as for sigmoid_terms.
+    q_c = sigmoid(z_c) for the label's channel, 1 - sigmoid(z_c) for the others. In nats.
+    Arguments as for sigmoid_terms.
     """
     signed = tf.where(_hot(labels, logits), logits, -logits)
     target = tf.cast(_hot(labels, logits), logits.dtype) * (1.0 - label_smoothing)
-    target += label_smoothing / logits.shape[-1]
+    target += label_smoothing / max(logits.shape[-1], 2)
     return tf.reduce_sum(focus(tf.nn.softplus(-signed), gamma) * (tf.nn.softplus(logits) - target * logits), -1)
 
 

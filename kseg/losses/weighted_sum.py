@@ -1,15 +1,17 @@
 """A weighted sum of losses in which what several of them need is computed once."""
 
+import math
+
 import keras
 import tensorflow as tf
 
-from kseg.losses.label_map_loss import CompiledSums, LabelMapLoss, width
+from kseg.losses.label_map_loss import LabelMapLoss, LossOfParts, width
 
 _serializable = keras.saving.register_keras_serializable("kseg")
 
 
 @_serializable
-class WeightedSum(CompiledSums):
+class WeightedSum(LossOfParts):
     """sum_j weight_j loss_j, each on its own channels of y_pred; what several losses need is computed once.
 
     Args:
@@ -25,7 +27,14 @@ class WeightedSum(CompiledSums):
         for loss, weight, channels in parts:
             if not isinstance(loss, LabelMapLoss):
                 raise ValueError(f"WeightedSum adds losses of kseg.losses, itself excepted; got {type(loss).__name__}.")
-            self._parts.append((loss, float(weight), None if channels is None else tuple(map(int, channels))))
+            span = None if channels is None else tuple(map(int, channels))
+            if span is not None and not (len(span) == 2 and 0 <= span[0] < span[1]):
+                raise ValueError(
+                    f"WeightedSum: channels must be None or (start, stop), 0 <= start < stop; got {channels}."
+                )
+            if not math.isfinite(weight):
+                raise ValueError(f"WeightedSum: weights must be finite numbers; got {weight!r}.")
+            self._parts.append((loss, float(weight), span))
         if not self._parts:
             raise ValueError("WeightedSum needs at least one (loss, weight, channels); got none.")
 
@@ -46,6 +55,11 @@ class WeightedSum(CompiledSums):
 
     def parts(self):
         return [(loss, span) for loss, _, span in self._parts]
+
+    @property
+    def weights(self) -> list:
+        """The factor of each part."""
+        return [weight for _, weight, _ in self._parts]
 
     def sums_of_labels(self, y_true, channels, sample_weight=None):
         sums = [loss.sums_of_labels(y_true, width(span, channels), sample_weight) for loss, span in self.parts()]

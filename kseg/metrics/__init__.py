@@ -5,13 +5,12 @@ void go, and how well does a score tell void from labelled pixels. Takes numbers
 label tables, configs or files. Does not weight pixels, average per-image scores or plot.
 
 Tensor functions count (`confusion_matrix`, `score_bins`), Keras metrics accumulate counts (`ConfusionMatrix`,
-`ScoreHistogram`), and NumPy functions turn counts into numbers: those below for confusion matrices, those in
-kseg/histograms.py for histograms. Index K, one past the last class, is void in the truth and an abstention in
-the prediction.
+`ScoreHistogram`), and NumPy functions turn counts into numbers: those of kseg/iou.py, offered here, for confusion
+matrices, those of kseg/histograms.py for histograms. Index K, one past the last class, is void in the truth and an
+abstention in the prediction.
 """
 
-from kseg.metrics.confusion_matrices import ConfusionMatrix, confusion_matrix
-from kseg.metrics.iou import (
+from kseg.iou import (
     abstain_rate,
     abstain_rate_correct,
     claimed_as,
@@ -20,6 +19,7 @@ from kseg.metrics.iou import (
     mean_iou_with_background,
     per_class_iou,
 )
+from kseg.metrics.confusion_matrices import ConfusionMatrix, confusion_matrix
 from kseg.metrics.score_histogram import ScoreHistogram, score_bins
 
 __all__ = [

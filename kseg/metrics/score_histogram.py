@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kseg import histograms
+from kseg import histograms, inputs
 from kseg.metrics.confusion_matrices import bincount, like, only_known, truth_rows
 
 
@@ -31,9 +31,8 @@ def score_bins(scores):
 class ScoreHistogram(keras.metrics.Metric):
     """How well a score separates void from labelled pixels, streamed in 1 MiB; its scalar result is the AUROC.
 
-    The statistics are exact for scores rounded by less than 1/1024 (`score_bins`). What the unrounded scores would
-    give lies within `histograms.exact_ranges` of the same counts; for the AUROC that is
-    +- 1/2 sum_b labelled_b void_b / (labelled void) over bins b.
+    The statistics are exact for scores rounded by less than 1/1024 (`score_bins`). The AUROC of the unrounded scores is
+    within +- 1/2 sum_b labelled_b void_b / (labelled void) over bins b.
 
     Args:
       num_classes: K; truth K is void (positive), below it labelled (negative).
@@ -46,6 +45,7 @@ class ScoreHistogram(keras.metrics.Metric):
 
     def __init__(self, num_classes, score=None, ignore_class=255, name="void_auroc", dtype=None):
         super().__init__(name=name, dtype=dtype)
+        self._direction = "up"  # callbacks of Keras in mode "auto" ask for it
         self.num_classes = num_classes
         self.score = score
         self.ignore_class = ignore_class
@@ -54,7 +54,7 @@ class ScoreHistogram(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Counts a batch: y_true int [...] or [..., 1], score(y_pred) [...]; sample_weight as in ConfusionMatrix."""
         scores = tf.convert_to_tensor(y_pred if self.score is None else self.score(y_pred))
-        truth, mask = like(scores, y_true, sample_weight)
+        truth, mask = like(scores, y_true, sample_weight, inputs.keras_mask(y_pred))
         rows, limit = truth_rows(truth, self.num_classes, self.ignore_class, mask)
         check = only_known(bincount(rows, limit + 2), self.num_classes, self.ignore_class, limit)
         # 0 for labelled pixels, 1 for void; all others lie beyond the last bin and are not counted.

@@ -122,15 +122,20 @@ class RunState:
         Raises:
           ValueError: if a weight is not finite; the checkpoint before stays.
         """
+        self.check_finite(step)
         arrays = {name: v.numpy() for name, v in self._variables.items()}
-        if not all(np.isfinite(a).all() for name, a in arrays.items() if not name.startswith("optimizer/")):
+        arrays["losses"] = np.array(losses, np.float64)
+        arrays["best"] = np.array([self.best, self.stale], np.float64)
+        save(self._folder, step, arrays, keep)
+
+    def check_finite(self, step):
+        """Raises ValueError, in one line, if a weight of the model, or its average, is not finite."""
+        weights = (v for name, v in self._variables.items() if not name.startswith("optimizer/"))
+        if not all(np.isfinite(v.numpy()).all() for v in weights):
             raise ValueError(
                 f"the weights are not finite after step {step}: lower config.optimizer.learning_rate or set "
                 "config.optimizer.clip_norm; the last checkpoint is from before."
             )
-        arrays["losses"] = np.array(losses, np.float64)
-        arrays["best"] = np.array([self.best, self.stale], np.float64)
-        save(self._folder, step, arrays, keep)
 
     def restore(self, set_aside=False):
         """(step, losses) of the newest whole checkpoint, its variables assigned; (0, []) if there is none at all.

@@ -9,6 +9,7 @@ import os
 
 import kseg
 from kseg import config as default_config
+from tfrecords import files
 
 # What may change when a run is resumed: where things are, what is logged, and how the same batch is spread.
 CHANGEABLE = ("data.records_dir", "data.num_parallel_calls", "data.cache", "log.", "train.distribution")
@@ -70,7 +71,9 @@ def read_config(workdir):
     """
     path = os.path.join(workdir, "config.json")
     if not os.path.exists(path):
-        raise ValueError(f"{workdir} holds no run (no config.json); give the --workdir of a finished tools/train.py.")
+        raise ValueError(
+            f"{files.place(workdir)} holds no run (no config.json); give the --workdir of a finished tools/train.py."
+        )
     stored = _read_run(path, "config")
     config = default_config.default()
     for key, value in default_config.flatten(stored["config"]).items():

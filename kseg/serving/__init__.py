@@ -3,6 +3,7 @@
 The client needs no TensorFlow. Start with client.Client; predict writes masks and overlays for folders of images.
 """
 
-from kseg.serving.client import Client, Detail, ServingError, read_image
+from kseg.serving.client import Client, Detail, ServingError
+from kseg.serving.images import read_image
 
 __all__ = ["Client", "Detail", "ServingError", "read_image"]

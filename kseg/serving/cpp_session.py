@@ -7,12 +7,12 @@ end the process) show here. It does not batch, keep versions or speak a network 
 """
 
 import ctypes
-import functools
-import importlib.util
 import os
 import threading
 
 import numpy as np
+
+from kseg.serving import c_api as tensorflow_c
 
 INVALID_ARGUMENT = 3
 NOT_FOUND = 5
@@ -32,7 +32,6 @@ _DTYPES = {
 }
 _NUMBERS = {np.dtype(dtype): number for number, dtype in _DTYPES.items()}
 _TSTRING_BYTES = 24  # sizeof(tensorflow::tstring)
-_Handle = ctypes.c_void_p
 
 
 class SessionError(RuntimeError):
@@ -61,10 +60,10 @@ class CppSession:
 
     def __init__(self, path, num_threads=0, timeout_seconds=0):
         self._session = None
-        c_api = _c_api()  # imports TensorFlow first: its libraries must be loaded in its own order
+        c_api = tensorflow_c.load()  # imports TensorFlow first: its libraries must be loaded in its own order
         from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
-        self._lock = threading.Lock()
+        self._lock, self._running = threading.Condition(threading.RLock()), 0
         self._operations = {}
         self._graph = c_api.TF_NewGraph()
         options = c_api.TF_NewSessionOptions()
@@ -117,22 +116,25 @@ class CppSession:
 
     def run_tensors(self, feeds, fetches):
         """As `run`, by the names of graph tensors ("serving_default_image:0"), returning a list in fetch order."""
-        c_api = _c_api()
-        if self._session is None:
-            raise ValueError("the session is closed.")
+        c_api = tensorflow_c.load()
+        with self._lock:
+            session = self._session
+            if session is None:
+                raise ValueError("the session is closed.")
+            self._running += 1
         tensors = []
         try:
             for value in feeds.values():
                 tensors.append(_to_tensor(c_api, value))
-            fed = (_Output * len(feeds))(*[self._output(name) for name in feeds])
-            fetched = (_Output * len(fetches))(*[self._output(name) for name in fetches])
-            results = (_Handle * len(fetches))()
+            fed = (tensorflow_c.Output * len(feeds))(*[self._output(name) for name in feeds])
+            fetched = (tensorflow_c.Output * len(fetches))(*[self._output(name) for name in fetches])
+            results = (tensorflow_c.Handle * len(fetches))()
             with _Status(c_api) as status:
                 c_api.TF_SessionRun(
-                    self._session,
+                    session,
                     self._run_options,
                     fed,
-                    (_Handle * len(tensors))(*tensors),
+                    (tensorflow_c.Handle * len(tensors))(*tensors),
                     len(tensors),
                     fetched,
                     results,
@@ -148,16 +150,23 @@ class CppSession:
                 for tensor in results:
                     c_api.TF_DeleteTensor(tensor)
         finally:
+            with self._lock:
+                self._running -= 1
+                self._lock.notify_all()
             for tensor in tensors:
                 c_api.TF_DeleteTensor(tensor)
 
     def close(self):
-        """Frees the session and its graph; calling it twice is fine."""
-        if self._session is None:
+        """Frees the session and its graph, when what runs in other threads has been called off; twice is fine."""
+        c_api = tensorflow_c.load()
+        with self._lock:
+            session, self._session = self._session, None
+        if session is None:
             return
-        c_api, session, self._session = _c_api(), self._session, None
         with _Status(c_api) as status:
             c_api.TF_CloseSession(session, status)
+        with self._lock:
+            self._lock.wait_for(lambda: not self._running)
         with _Status(c_api) as status:
             c_api.TF_DeleteSession(session, status)
         c_api.TF_DeleteGraph(self._graph)
@@ -172,19 +181,11 @@ class CppSession:
         with self._lock:
             if name not in self._operations:
                 operation, _, index = name.rpartition(":")
-                handle = _c_api().TF_GraphOperationByName(self._graph, operation.encode())
+                handle = tensorflow_c.load().TF_GraphOperationByName(self._graph, operation.encode())
                 if not handle:
                     raise SessionError(NOT_FOUND, f"the graph has no operation {operation}")
                 self._operations[name] = (handle, int(index))
-            return _Output(*self._operations[name])
-
-
-class _Buffer(ctypes.Structure):
-    _fields_ = [("data", _Handle), ("length", ctypes.c_size_t), ("deallocator", _Handle)]
-
-
-class _Output(ctypes.Structure):
-    _fields_ = [("operation", _Handle), ("index", ctypes.c_int)]
+            return tensorflow_c.Output(*self._operations[name])
 
 
 class _Status:
@@ -203,65 +204,6 @@ class _Status:
         self._c_api.TF_DeleteStatus(self._handle)
         if code and error_type is None:
             raise SessionError(code, message)
-
-
-class _CApi:
-    """The functions of TensorFlow's C API that are used here, with their types."""
-
-    def __init__(self, framework, library):
-        void, size, integer, text = _Handle, ctypes.c_size_t, ctypes.c_int, ctypes.c_char_p
-        buffer, long = ctypes.POINTER(_Buffer), ctypes.c_int64
-        functions = {
-            "TF_NewStatus": (void,),
-            "TF_DeleteStatus": (None, void),
-            "TF_GetCode": (integer, void),
-            "TF_Message": (text, void),
-            "TF_NewBuffer": (buffer,),
-            "TF_NewBufferFromString": (buffer, text, size),
-            "TF_DeleteBuffer": (None, buffer),
-            "TF_NewGraph": (void,),
-            "TF_DeleteGraph": (None, void),
-            "TF_NewSessionOptions": (void,),
-            "TF_DeleteSessionOptions": (None, void),
-            "TF_SetConfig": (None, void, text, size, void),
-            "TF_LoadSessionFromSavedModel": (
-                *(void, void, void, text),
-                *(ctypes.POINTER(text), integer, void, buffer, void),
-            ),
-            "TF_CloseSession": (None, void, void),
-            "TF_DeleteSession": (None, void, void),
-            "TF_GraphOperationByName": (void, void, text),
-            "TF_SessionRun": (
-                *(None, void, buffer),
-                *(ctypes.POINTER(_Output), ctypes.POINTER(void), integer),
-                *(ctypes.POINTER(_Output), ctypes.POINTER(void), integer),
-                *(void, integer, void, void),
-            ),
-            "TF_AllocateTensor": (void, integer, ctypes.POINTER(long), integer, size),
-            "TF_TensorFromProto": (None, buffer, void, void),
-            "TF_DeleteTensor": (None, void),
-            "TF_TensorType": (integer, void),
-            "TF_NumDims": (integer, void),
-            "TF_Dim": (long, void, integer),
-            "TF_TensorData": (void, void),
-            "TF_StringGetDataPointer": (void, void),
-            "TF_StringGetSize": (size, void),
-        }
-        for name, (result, *arguments) in functions.items():
-            # Which of the two libraries exports a function differs between releases.
-            function = getattr(library if hasattr(library, name) else framework, name)
-            function.restype, function.argtypes = result, arguments
-            setattr(self, name, function)
-
-
-@functools.cache
-def _c_api():
-    import tensorflow  # noqa: F401  loads what the two libraries need, in the right order
-
-    folder = os.path.dirname(importlib.util.find_spec("tensorflow").origin)
-    framework = ctypes.CDLL(os.path.join(folder, "libtensorflow_framework.so.2"), mode=ctypes.RTLD_GLOBAL)
-    library = ctypes.CDLL(os.path.join(folder, "libtensorflow_cc.so.2"), mode=ctypes.RTLD_GLOBAL)
-    return _CApi(framework, library)
 
 
 def _to_tensor(c_api, value):

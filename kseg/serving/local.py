@@ -2,7 +2,7 @@
 
 import os
 
-from kseg.serving import cpp_session, messages, model
+from kseg.serving import cpp_session, model
 
 
 class Local(model.ServedModel):
@@ -24,8 +24,7 @@ class Local(model.ServedModel):
         except cpp_session.SessionError as error:
             raise ValueError(f"{self.address} cannot be loaded: {model.sentence(error.message)}") from None
 
-    def predict(self, signature, inputs):
-        inputs = {name: messages.checked(value) for name, value in inputs.items()}
+    def _run(self, signature, inputs):
         try:
             return self._session.run(signature, **inputs)
         except cpp_session.SessionError as error:
@@ -46,11 +45,9 @@ def version_folder(path):
     """
     if os.path.isfile(os.path.join(path, "saved_model.pb")):
         return path
-    if os.path.isfile(os.path.join(path, "model.keras")):
-        raise ValueError(
-            f"{path} is a training run; export it first: python tools/export.py --workdir={path} --export_dir=E"
-        )
     versions = [int(name) for name in os.listdir(path) if name.isdecimal()] if os.path.isdir(path) else []
     if not versions:
-        raise ValueError(f"{path} holds no exported model; give the --export_dir of tools/export.py.")
+        raise ValueError(
+            f"{path} holds no exported model; give the --export_dir of kseg export, or a finished run's --workdir."
+        )
     return os.path.join(path, str(max(versions)))

@@ -7,6 +7,8 @@ import dataclasses
 import json
 import re
 
+from kseg.serving import messages
+
 SERVING_DEFAULT = "serving_default"
 DETAIL = "detail"
 TENSOR = "tensor"
@@ -36,7 +38,7 @@ class Detail:
 class ServedModel:
     """A model that answers the signatures of kseg/export/signatures.py.
 
-    A subclass gives `predict(signature, inputs)`, `ready()`, `close()` and `pinned()`.
+    A subclass gives `_run(signature, inputs)`, `ready()`, `close()` and, where versions change, `pinned()`.
 
     Attributes:
       address: where it is, for messages.
@@ -45,6 +47,15 @@ class ServedModel:
 
     address = ""
     version = 0
+
+    def predict(self, signature, inputs):
+        """Any signature: {input: list of bytes, or integers 0..255} -> {output: list of bytes or array}.
+
+        Raises:
+          ServingError: with the server's status; of a model in this process a ValueError.
+          ValueError: on numbers that are no uint8, which would be cut on the way.
+        """
+        return self._run(signature, {name: messages.checked(value) for name, value in inputs.items()})
 
     def masks(self, images):
         """PNG bytes of the mask of each encoded image, class index or K = abstain.

@@ -5,7 +5,9 @@ answers. TensorFlow is loaded by `Local` alone. What may be written over, and wh
 """
 
 import concurrent.futures
+import contextlib
 import io
+import math
 import os
 import pathlib
 import threading
@@ -15,10 +17,11 @@ import PIL.Image
 import tqdm
 
 from kseg import pictures
-from kseg.serving import client, predictions
-from tfrecords import labels
+from kseg.serving import client, images, predictions, tiles
+from tfrecords import files, labels
 
 _LEGEND_PX = 400  # the narrowest legend that can be read
+_LARGE_PX = 16_000_000  # pictures from here on are worked on one at a time: their pixels take the memory
 
 
 class Interrupted(Exception):
@@ -39,7 +42,8 @@ class _Answering:
             self.table = labels.LabelTable.from_json(about["table"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise client.ServingError(model.address, "UNKNOWN", f"its label table cannot be read ({error})") from None
-        self.official_ids = np.array(about["official_ids"], np.uint8)
+        ids = about["official_ids"]
+        self.official_ids = bytes(ids) + bytes(256 - len(ids))  # of each byte of a mask
         self.abstain = about["num_classes"]
 
 
@@ -53,6 +57,8 @@ def predict_files(
     overwrite=False,
     skip_existing=False,
     report=lambda line: None,
+    tile="auto",
+    overlap=tiles.OVERLAP,
     bits=0,
 ):
     """Writes NAME_mask.png (official ids) and NAME_overlay.png for each image, and returns what failed.
@@ -70,20 +76,22 @@ def predict_files(
       output_dir: created; a folder's images keep their place below it.
       void_score: write NAME_void_score.png too, uint8, 128 = the threshold.
       parallel: images at work at the same time.
-      progress: whether to draw a bar.
+      progress: whether to draw a bar, if stderr is a terminal.
       overwrite: write over what an earlier call wrote.
       skip_existing: leave out images that an earlier call did.
-      report: called with lines about what is passed over.
-      bits: how many of 16 bits a picture uses, as of client.read_image.
+      report: called with lines about what is passed over or cut.
+      tile, overlap: size and overlap of tiles.Tiled: which pictures are asked for piece by piece.
+      bits: how many of 16 bits a picture uses, as of images.read_image.
 
     Returns:
       [(path, one line that says what is wrong)], empty if every image was done.
 
     Raises:
       ValueError: before any work, if there are no images, a path does not exist, two would write the same file, a file
-        that is there would be written over, or `output_dir` cannot be made.
+        that is there would be written over, `output_dir` cannot be made, or `tile` is no size.
       Interrupted: on Ctrl-C.
     """
+    model = tiles.Tiled(model, tile, overlap, report)
     kinds = ("mask", "overlay", "void_score") if void_score else ("mask", "overlay")
     record = predictions.Record(output_dir)
     jobs = _jobs(paths, record, report)
@@ -96,7 +104,7 @@ def predict_files(
     answering = _Answering(model)
     record.begin(jobs, kinds, model.address)
     state = {"answering": answering, "done": 0}
-    gone, stopped, lock = threading.Event(), threading.Event(), threading.Lock()
+    gone, stopped, lock, large = threading.Event(), threading.Event(), threading.Lock(), threading.Lock()
 
     def renewed(used):
         """What answers now that the version of `used` is off line."""
@@ -112,15 +120,17 @@ def predict_files(
         if gone.is_set() or stopped.is_set():
             return source, "not tried, since the server is gone"
         try:
-            contents = client.read_image(source, bits)
-            used = state["answering"]
-            try:
-                files, facts = _answer(used, contents, void_score)
-            except client.ServingError as error:
-                if error.code != "NOT_FOUND" or used.model is model:
-                    raise
-                used = renewed(used)
-                files, facts = _answer(used, contents, void_score)
+            with large if _pixels(source) >= _LARGE_PX else contextlib.nullcontext():
+                contents = images.read_image(source, bits)
+                used = state["answering"]
+                try:
+                    files, facts = _answer(used, contents, void_score)
+                except client.ServingError as error:
+                    if error.code != "NOT_FOUND" or used.model is model:
+                        raise
+                    used = renewed(used)
+                    files, facts = _answer(used, contents, void_score)
+                del contents
             with lock:
                 if stopped.is_set():
                     return source, "stopped"
@@ -136,7 +146,7 @@ def predict_files(
     executor = concurrent.futures.ThreadPoolExecutor(max(parallel, 1))
     try:
         results = executor.map(one, jobs)
-        for failure in tqdm.tqdm(results, total=len(jobs), unit="image", disable=not progress):
+        for failure in tqdm.tqdm(results, total=len(jobs), unit="image", disable=None if progress else True):
             if failure:
                 failures.append(failure)
     except KeyboardInterrupt:
@@ -160,7 +170,7 @@ def _answer(answering, contents, void_score):
         mask_png = answering.model.masks([contents])[0]
     mask = _checked_map(answering, mask_png, size, answering.abstain)
     files = {
-        "mask": encode_png(answering.official_ids[mask]),
+        "mask": encode_png(np.frombuffer(mask.tobytes().translate(answering.official_ids), np.uint8).reshape(size)),
         "overlay": encode_png(_overlay(contents, mask, answering.table)),
     }
     if void_score:
@@ -169,8 +179,17 @@ def _answer(answering, contents, void_score):
     return files, {
         "height": size[0],
         "width": size[1],
-        "abstained": round(float((mask == answering.abstain).mean()), 6),
+        "abstained": round(np.count_nonzero(mask == answering.abstain) / mask.size, 6),
     }
+
+
+def _pixels(source):
+    """Height times width by a file's header; 0 where Pillow cannot read it, which read_image tells."""
+    try:
+        with PIL.Image.open(source) as image:
+            return math.prod(image.size)
+    except Exception:
+        return 0
 
 
 def _checked_map(answering, png, size, most):
@@ -199,7 +218,7 @@ def encode_png(array):
 
 def _overlay(contents, mask, table):
     with PIL.Image.open(io.BytesIO(contents)) as image:
-        pixels = client.rgb(image)
+        pixels = images.rgb(image)
     drawn = pictures.overlay(pixels, mask, table)
     legend = pictures.legend(table, max(drawn.shape[1], _LEGEND_PX))
     picture = np.full((drawn.shape[0] + legend.shape[0], legend.shape[1], 3), 255, np.uint8)
@@ -221,7 +240,7 @@ def _jobs(paths, record, report):
             for file in _files_below(path):
                 if file.name.startswith("."):
                     passes("hidden")
-                elif not client.is_image_name(file.name):
+                elif not images.is_image_name(file.name):
                     passes("no pictures by their names")
                 elif record.wrote(file):
                     passes("written by an earlier run")
@@ -233,7 +252,7 @@ def _jobs(paths, record, report):
         elif path.is_file():
             jobs.append((str(path), path.stem))
         else:
-            raise ValueError(f"{path} does not exist.")
+            raise ValueError(f"{files.place(path)} does not exist.")
     if not jobs:
         raise ValueError("no images; name files or folders.")
     if passed:

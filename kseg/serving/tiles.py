@@ -14,10 +14,13 @@ import threading
 import numpy as np
 import PIL.Image
 
-from kseg.serving import client
+from kseg.serving import model
+from kseg.serving.images import rgb
 
 OVERLAP = 256  # px that neighbouring tiles share
 _SMALLEST_SHARE = 2  # a tile is at least so many overlaps high and wide
+_MEMORY = 2**30  # bytes of activations of a tile that is chosen here, however much more the model would take
+_EXPECTED = "expected auto, off or HEIGHTxWIDTH in px, such as 1024x1024"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,21 @@ class Tile:
             slice(inner.start - outer.start, inner.stop - outer.start)
             for inner, outer in ((self.kept_rows, self.rows), (self.kept_columns, self.columns))
         )
+
+
+def parse(text):
+    """ "auto": pictures that the model does not take, in tiles that it takes; "off": none; (height, width) of a text
+    such as "1024x2048": every picture larger than that, in tiles of that size.
+
+    Raises:
+      ValueError: on another text.
+    """
+    if text in ("auto", "off"):
+        return text
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise ValueError(f"tile={text!r}: {_EXPECTED}.")
+    return int(height), int(width)
 
 
 def plan(height, width, size, overlap=OVERLAP, stride=1):
@@ -81,30 +99,29 @@ def largest(height, width, max_pixels, max_side, overlap=OVERLAP, stride=1):
     return _even(height, side, overlap, stride), _even(width, side, overlap, stride)
 
 
-class Tiled:
+class Tiled(model.ServedModel):
     """A model that takes pictures of any size, with the calls of Client and Local that prediction uses.
 
     Args:
-      model: serving.Client or local.Local.
-      size: "auto": pictures that the model does not take, in tiles as large as it takes; (height, width): every
-        picture larger than that in tiles of that size; "off": none.
+      served: serving.Client, local.Local or another ServedModel.
+      size: text of `parse`, or (height, width).
       overlap: px.
-      signature: what is asked, client.DETAIL or another one with its outputs.
-      limits: JSON object of this signature's limits; None = those that the model states about itself.
       report: called with a line when a picture is cut.
 
     Memory grows with the picture by its pixels and its answers alone; one picture is cut at a time.
+
+    Raises:
+      ValueError: on another size or overlap; by a call, if the model cannot be asked in tiles of this size.
     """
 
-    def __init__(
-        self, model, size="auto", overlap=OVERLAP, signature=client.DETAIL, limits=None, report=lambda line: None
-    ):
-        if size not in ("auto", "off") and (len(size) != 2 or min(size) < 1):
-            raise ValueError(f"tile {size!r}: expected auto, off or a height and a width in px.")
+    def __init__(self, served, size="auto", overlap=OVERLAP, report=lambda line: None):
+        self._size = parse(size) if isinstance(size, str) else tuple(size)
+        if self._size not in ("auto", "off") and (len(self._size) != 2 or min(self._size) < 1):
+            raise ValueError(f"tile {size!r}: {_EXPECTED}.")
         if overlap < 0:
             raise ValueError(f"overlap {overlap}: expected 0 px or more.")
-        self._model, self._size, self._overlap, self._signature = model, size, overlap, signature
-        self._limits, self._report = limits, report
+        self._model, self._overlap, self._report = served, overlap, report
+        self.address, self.version = served.address, served.version
         self._about = None
         self._one_at_a_time = threading.Lock()
 
@@ -113,16 +130,17 @@ class Tiled:
         return self._about
 
     def masks(self, images):
-        return [self._answer(image, ("mask_png_bytes",))["mask_png_bytes"] for image in images]
+        return [self._answer(image, ("mask_png",))[0] for image in images]
 
     def detail(self, images):
-        names = ("mask_png_bytes", "class_png_bytes", "void_score_png_bytes")
-        answers = (self._answer(image, names) for image in images)
-        return [client.Detail(*(answer[name] for name in names)) for answer in answers]
+        return [model.Detail(*self._answer(image, ("mask_png", "class_png", "void_score_png"))) for image in images]
 
     def pinned(self):
+        held = self._model.pinned()
+        if held is self._model:
+            return self
         clone = copy.copy(self)
-        clone._model, clone._about = self._model.pinned(), None
+        clone._model, clone._about, clone.version = held, None, held.version
         return clone
 
     def ready(self):
@@ -131,79 +149,92 @@ class Tiled:
     def close(self):
         self._model.close()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
-
-    def __getattr__(self, name):  # what is not about pictures, such as the address
-        return getattr(self._model, name)
+    def _run(self, signature, inputs):
+        return self._model.predict(signature, inputs)
 
     def _answer(self, contents, names):
-        """{name: PNG bytes} for one encoded image."""
-        about = self._about or self.about()
-        limits = self._limits or about["limits"]
+        """PNG bytes of each of the names, which are attributes of Detail, for one encoded image."""
         with PIL.Image.open(io.BytesIO(contents)) as image:
             width, height = image.size
-        size = self._tile_size(height, width, limits, about)
+        size = self._tile_size(height, width, self._about or self.about())
         if size is None:
             return self._ask(contents, names)
         with self._one_at_a_time:
-            pixels = _rgb(contents)
+            with PIL.Image.open(io.BytesIO(contents)) as image:
+                pixels = rgb(image)
             if size == "shrink":
-                return self._shrunk(pixels, limits, names)
-            stride = limits.get("stride", 1)
+                return self._shrunk(pixels, names)
+            stride = self._about.get("limits", {}).get("stride", 1)
             return self._joined(pixels, plan(height, width, size, self._overlap, stride), names)
 
-    def _tile_size(self, height, width, limits, about):
-        if self._size == "off":
-            return None
+    def _tile_size(self, height, width, about):
+        limits = about.get("limits")
+        if limits is None:  # of an early export
+            given = self._size not in ("auto", "off") and (height > self._size[0] or width > self._size[1])
+            return self._size if given else None
         stride = limits.get("stride", 1)
         padded = (height + -height % stride) * (width + -width % stride)
         fits = padded <= limits["max_pixels"] and max(height, width) <= limits["max_side"]
+        if self._size == "off":
+            if not fits:
+                raise ValueError(
+                    f"{height}x{width} px are more than the model takes at once (max_pixels {limits['max_pixels']}, "
+                    f"max_side {limits['max_side']}); --tile=auto predicts such a picture in tiles."
+                )
+            return None
         if any(about.get("input_size", ())):  # the model sees every picture at one size: a part would be enlarged
             if self._size != "auto":
-                raise ValueError("this model sees every picture at one size, so none can be cut; use tile=auto.")
+                raise ValueError("this model sees every picture at one size, so none can be cut; use --tile=auto.")
             return None if fits else "shrink"
         if self._size == "auto":
             if fits:
                 return None
-            return largest(height, width, limits["max_pixels"], limits["max_side"], self._overlap, stride)
+            least = (_SMALLEST_SHARE * self._overlap + 2 * stride) ** 2
+            most = max(int(_MEMORY / about.get("activation_bytes_per_pixel", 1)), least)
+            most = min(limits["max_pixels"], most)
+            return largest(height, width, most, limits["max_side"], self._overlap, stride)
         return self._size if height > self._size[0] or width > self._size[1] else None
 
     def _ask(self, contents, names):
-        signature = self._signature
-        if names == ("mask_png_bytes",) and signature == client.DETAIL:
-            signature = client.SERVING_DEFAULT
-        answer = self._model.predict(signature, {"image_bytes": [contents]})
-        return {name: answer[name][0] for name in names}
+        if names == ("mask_png",):
+            return self._model.masks([contents])
+        detail = self._model.detail([contents])[0]
+        return [getattr(detail, name) for name in names]
 
     def _joined(self, pixels, pieces, names):
         height, width = pixels.shape[:2]
         self._report(f"{height}x{width} px in {len(pieces)} tiles of {'x'.join(map(str, pieces[0].shape))}")
-        whole = {name: np.empty((height, width), np.uint8) for name in names}
+        whole = [np.empty((height, width), np.uint8) for _ in names]
         for piece in pieces:
-            answer = self._ask(_png(pixels[piece.rows, piece.columns]), names)
-            for name in names:
-                part = _gray(answer[name])
+            for joined, png in zip(whole, self._ask(_png(pixels[piece.rows, piece.columns]), names)):
+                part = self._gray(png)
                 if part.shape != piece.shape:
-                    raise ValueError(f"the model answers {part.shape} to a tile of {piece.shape} px.")
-                whole[name][piece.kept_rows, piece.kept_columns] = part[piece.kept]
-        return {name: _png(array) for name, array in whole.items()}
+                    raise self._wrong(f"it answers {part.shape} to a tile of {piece.shape} px")
+                joined[piece.kept_rows, piece.kept_columns] = part[piece.kept]
+        return [_png(joined) for joined in whole]
 
-    def _shrunk(self, pixels, limits, names):
+    def _shrunk(self, pixels, names):
         """Of a model with an input size of its own: the picture, as small as the model takes it; answers enlarged."""
-        height, width = pixels.shape[:2]
+        (height, width), limits = pixels.shape[:2], self._about["limits"]
         factor = min(math.sqrt(limits["max_pixels"] / (height * width)), limits["max_side"] / max(height, width))
         stride = limits.get("stride", 1)
         size = tuple(max(int(side * factor) // stride * stride, 1) for side in (width, height))
-        self._report(f"{height}x{width} px shrunk to {size[1]}x{size[0]}: the model sees every picture at one size")
+        self._report(f"{height}x{width} px seen at {size[1]}x{size[0]}, since the model sees every picture at one size")
         small = PIL.Image.fromarray(pixels).resize(size, PIL.Image.Resampling.BOX)
-        answer = self._ask(_png(np.asarray(small)), names)
         nearest = PIL.Image.Resampling.NEAREST
-        enlarged = {name: PIL.Image.fromarray(_gray(answer[name])).resize((width, height), nearest) for name in names}
-        return {name: _png(np.asarray(image)) for name, image in enlarged.items()}
+        answers = [PIL.Image.fromarray(self._gray(png)) for png in self._ask(_png(np.asarray(small)), names)]
+        return [_png(np.asarray(answer.resize((width, height), nearest))) for answer in answers]
+
+    def _gray(self, png):
+        """uint8 [H, W] of an answer."""
+        try:
+            with PIL.Image.open(io.BytesIO(png)) as image:
+                array = np.asarray(image)
+        except Exception:  # whatever Pillow meets in what is no PNG
+            array = None
+        if array is None or array.dtype != np.uint8 or array.ndim != 2:
+            raise self._wrong("its answer is no PNG of one channel")
+        return array
 
 
 def _cut(length, side, overlap, stride):
@@ -235,17 +266,6 @@ def _even(length, side, overlap, stride):
         )
     number = -(-(length - overlap) // (side - overlap))
     return min(side, -(-(length + (number - 1) * overlap) // (number * stride)) * stride)
-
-
-def _rgb(contents):
-    """uint8 [H, W, 3]; the pixels that TensorFlow's decoder makes of a PNG or JPEG."""
-    with PIL.Image.open(io.BytesIO(contents)) as image:
-        return client.rgb(image)
-
-
-def _gray(png):
-    with PIL.Image.open(io.BytesIO(png)) as image:
-        return np.asarray(image)
 
 
 def _png(array):

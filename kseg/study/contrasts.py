@@ -9,9 +9,10 @@ import os
 
 import numpy as np
 
-from kseg import histograms
+from kseg import histograms, iou
 from kseg.study import grid, measures, results, statistics
 
+_WHICH = ("name", "arm", "reference", "measure", "primary", "seeds")  # what tells a contrast from the others
 SENSITIVITY_BLOCKS = (10, 40)  # standard errors with other block lengths, printed beside the planned one
 
 
@@ -20,7 +21,8 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
 
     Args:
       study: the study configuration. Its `contrasts` are (name, arm, reference, measure, primary); arm and reference
-        may be equally long tuples of arms, such as the folds of leave-classes-out: their mean difference is judged.
+        may be equally long tuples of arms, such as the folds of leave-classes-out: their mean difference is judged,
+        "mean_of" in the entry says of how many pairs, and "arm" and "reference" are what the names have in common.
         `primary` is True, or the name of a family of them; of the families in `not_worse` it is asked, too, whether
         the arm is worse by the margin.
         Primary ones use `primary_seeds` alone (None: every seed), so that seeds made after a first look at them
@@ -28,14 +30,15 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
       by_arm: {arm: {seed: result}}.
       frames: the frames that the results share.
     """
-    listed = []
+    listed, groups = [], study.get("groups", {})
     for name, arm, reference, measure, primary in study.contrasts:
         sides = [(side,) if isinstance(side, str) else tuple(side) for side in (arm, reference)]
         seeds = sorted(set.intersection(*(set(by_arm.get(arm, {})) for side in sides for arm in side)))
         if primary and study.get("primary_seeds") is not None:
             seeds = [seed for seed in seeds if seed in study.primary_seeds]
-        entry = {"name": name, "arm": _side(sides[0]), "reference": _side(sides[1])}
-        listed.append(entry | {"measure": measure, "primary": primary, "seeds": seeds})
+        entry = {"name": name, "arm": _side(sides[0]), "reference": _side(sides[1]), "mean_of": len(sides[0])}
+        group = next((key for key, group in groups.items() if name in group.contrasts or arm in group.arms), "")
+        listed.append(entry | {"group": group, "measure": measure, "primary": primary, "seeds": seeds})
         if not seeds:
             listed[-1]["verdict"] = "not measured"
             continue
@@ -50,18 +53,18 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
         if values is None:
             listed[-1]["verdict"] = "not measured: no such void"
             continue
-        found = statistics.difference(values, _drawn(pairs, where, measure, where.block), where.freedom)
+        errors = _frame_errors(pairs, where, listed[-1], study)
+        if errors is None:
+            listed[-1]["verdict"] = "not measured: counts of single frames are not kept"
+            continue
+        found = statistics.difference(values, errors["se_frames"], where.freedom)
         listed[-1] |= {
             key: _number(getattr(found, key))
             for key in ("estimate", "se_seeds", "se_frames", "standard_error", "degrees_of_freedom", "low", "high", "p")
         }
         listed[-1] |= {"values": [float(value) for value in values], "_found": found}
-        if primary and where is frames:
-            per_unit = study.get("frames_per_unit", 1)
-            listed[-1]["se_frames_by_block"] = {
-                str(block): float(np.nanstd(_drawn(pairs, frames, measure, block // per_unit), ddof=1))
-                for block in SENSITIVITY_BLOCKS
-            }
+        if "se_frames_by_block" in errors:
+            listed[-1]["se_frames_by_block"] = errors["se_frames_by_block"]
     # Families are judged apart; a study that names none has one.
     for family in dict.fromkeys(entry["primary"] for entry in listed if entry["primary"]):
         _holm([entry for entry in listed if entry["primary"] == family], family in study.get("not_worse", ()), study)
@@ -113,6 +116,36 @@ def _paired(pairs, frames, measure):
     return (values[..., 0] - values[..., 1]).mean(1) if np.isfinite(values).all() else None
 
 
+def noted(summary: dict) -> list[dict]:
+    """What resampling gave for each contrast of a summary, so that frames can be left out of an archive."""
+    return [
+        {key: entry[key] for key in (*_WHICH, "se_frames", "se_frames_by_block") if key in entry}
+        | {"block_frames": summary["block_frames"]}
+        for entry in summary["contrasts"]
+        if "se_frames" in entry
+    ]
+
+
+def _frame_errors(pairs, frames, entry, study):
+    """Standard errors over what a contrast is resampled over (`Frames.of`); None: cannot be had.
+
+    {se_frames; se_frames_by_block: of a primary contrast over frames, with blocks of other lengths}. Where a result has
+    its counts summed, they are those that were noted while its frames were there.
+    """
+    of_frames, measure = isinstance(frames, Frames), entry["measure"]
+    if of_frames and any(results.are_summed(result) for seed in pairs for pair in seed for result in pair):
+        wanted = {key: entry[key] for key in _WHICH} | {"block_frames": study.block_frames}
+        return next((noted for noted in frames.noted if wanted.items() <= noted.items()), None)
+    errors = {"se_frames": statistics.frame_error(_drawn(pairs, frames, measure, frames.block))}
+    if entry["primary"] and of_frames:
+        per_unit = study.get("frames_per_unit", 1)
+        errors["se_frames_by_block"] = {
+            str(block): statistics.frame_error(_drawn(pairs, frames, measure, block // per_unit))
+            for block in SENSITIVITY_BLOCKS
+        }
+    return errors
+
+
 def _drawn(pairs, frames, measure, block):
     """The seed-averaged difference in each draw of frames: [draws]."""
     differences = [
@@ -124,9 +157,16 @@ def _drawn(pairs, frames, measure, block):
 
 
 class Frames:
-    """Frames in the order of time, the same blocks for every arm, seed and measure."""
+    """Frames in the order of time, the same blocks for every arm, seed and measure.
 
-    def __init__(self, study, found):
+    Args:
+      study: the study configuration.
+      found: results.
+      noted: of an archive, what `noted` gave.
+    """
+
+    def __init__(self, study, found, noted=()):
+        self.noted = noted
         first = found[0]["evaluation"]["frames"]["ids"]
         for result in found:
             if sorted(result["evaluation"]["frames"]["ids"]) != sorted(first):
@@ -136,6 +176,8 @@ class Frames:
         # In units, where results count several frames together.
         self.block, self.draws = study.block_frames // study.get("frames_per_unit", 1), study.draws
         self.freedom = statistics.block_degrees_of_freedom(self.sequences, self.block)
+        # A frame of each sequence, by the sequences' names.
+        self._first = [int(np.flatnonzero(self.sequences == name)[0]) for name in np.unique(self.sequences)]
         self._weights, self._arrays, self._drawn, self._photos = {}, {}, {}, {}
 
     def of(self, measure):
@@ -153,21 +195,26 @@ class Frames:
         return self._weights[block]
 
     def array(self, result, *keys):
-        """A packed array of a result, its frames in order of time: [F, ...]."""
+        """A packed array of a result, its frames in order of time: [F, ...]; of sequences, by name, where summed."""
         if (result["id"], keys) not in self._arrays:
             frames = result["evaluation"]["frames"]
             packed = frames
             for key in keys:
                 packed = packed.get(key) if packed else None
-            order = np.argsort(frames["ids"])
+            order = np.argsort(frames.get("sequences", frames["ids"]))
             self._arrays[result["id"], keys] = results.unpack(packed)[order] if packed else None
         return self._arrays[result["id"], keys]
 
     def value(self, result, measure, weights):
-        """The measure with weighted frames: weights [..., F] -> [...]; None where the run lacks the counts."""
+        """The measure with weighted frames: weights [..., F] -> [...]; None where the run lacks the counts.
+
+        A result of summed counts takes weights that are alike within each sequence.
+        """
+        if results.are_summed(result):
+            weights = weights[..., self._first]
         if measure in measures.MATRIX_MEASURES:
             matrices = self.array(result, measures.MATRIX_MEASURES[measure])
-            return None if matrices is None else statistics.mean_iou(np.tensordot(weights, matrices, 1))
+            return None if matrices is None else iou.mean_iou(np.tensordot(weights, matrices, 1))
         of_score = measures.OF_SCORES.fullmatch(measure)
         if of_score:
             return self._caught(result, weights, of_score)
@@ -252,9 +299,7 @@ def _caught_at(void, lost, share):
 
 def _side(arms):
     """An arm's name, or what several have in common."""
-    if len(arms) == 1:
-        return arms[0]
-    return f"{os.path.commonprefix(arms).rstrip('-_')} (mean of {len(arms)})"
+    return arms[0] if len(arms) == 1 else os.path.commonprefix(arms).rstrip("-_")
 
 
 def _number(value):

@@ -5,17 +5,20 @@ Several processes on several machines may share the folder, so what is written h
 
   runs/<id>/      run.json (the request), train/ (the run's workdir), log.txt, result.json; failed.txt, errors.txt
   seeds/<seed>    the device that began the seed
+  study.json      what was found; study.json.xz, the same compressed, where results were collected into runs.xz
 """
 
 import contextlib
 import glob
 import json
+import lzma
 import os
 import secrets
 
-from kseg.study import results
+from kseg.study import archive, results
 from tfrecords import files
 
+SUMMARY = "study.json"
 PICTURES = "pictures.npz"  # of kseg/study/report/picture_sheets.py
 
 
@@ -117,15 +120,39 @@ def device_of_seed(folder: str, seed: int) -> str:
     return ""
 
 
-def copy_runs(run_ids: list[str], names: tuple[str, ...], folder: str, into: str) -> None:
-    """Copies those files of the runs that there are to `into`/runs/<id>/; each appears whole, the first one last."""
-    for run_id in run_ids:
-        for name in reversed(names):
-            source, target = (os.path.join(parent, "runs", run_id, name) for parent in (folder, into))
-            if os.path.exists(source):
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                with open(source, "rb") as file:
-                    files.write_file(target, file.read())
+def save_summary(folder: str, text: str) -> None:
+    """Writes study.json, compressed beside an archive; the other of the two, which would be an older one, goes."""
+    plain, packed = (os.path.join(folder, name) for name in (SUMMARY, f"{SUMMARY}.xz"))
+    if os.path.exists(os.path.join(folder, archive.FILE)):
+        files.write_file(packed, lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+        old = plain
+    else:
+        results.write_text(plain, text)
+        old = packed
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(old)
+
+
+def load_summary(folder: str) -> dict | None:
+    """What study.json or study.json.xz says; None where there is neither.
+
+    Raises:
+      ValueError: at both, or at one that holds no study's object.
+    """
+    paths = [path for name in (SUMMARY, f"{SUMMARY}.xz") if os.path.exists(path := os.path.join(folder, name))]
+    if len(paths) > 1:
+        raise ValueError(f"{paths[0]} and {SUMMARY}.xz: expected one of them; remove the older one.")
+    if not paths:
+        return None
+    try:
+        with open(paths[0], "rb") as file:
+            data = file.read()
+        study = json.loads(lzma.decompress(data) if paths[0].endswith(".xz") else data)
+    except (ValueError, lzma.LZMAError, EOFError, IsADirectoryError):
+        study = None
+    if not isinstance(study, dict):
+        raise ValueError(f"{paths[0]}: expected a study's JSON object; render it again (kseg study --report_only).")
+    return study
 
 
 def _claim(folder, seed):

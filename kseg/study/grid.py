@@ -19,6 +19,10 @@ A study configuration (configs/study_*.py) is an ml_collections.ConfigDict:
   by_width          names of contrasts that differ in width alone
   choices           [(name, default, [(value, arms)], criterion, guard)]; see kseg/study/summary.py
   publish_pictures  whether the data's pictures may be shown
+  publish_figures   optional: names of the figures that --collect writes; else all
+  groups            optional: {name: {title, caption, contrasts, arms}}: contrasts with a figure of their own, by their
+                    names or by their first arms
+  in_words          optional, False: whether the page and the command end with a paragraph (kseg/study/in_words.py)
 """
 
 import contextlib
@@ -51,6 +55,7 @@ _ENTRIES = {
     "contrasts": ("name", "arm", "reference", "measure", "primary"),
     "choices": ("name", "default", "candidates", "criterion", "guard"),
 }
+_GROUP = ("title", "caption", "contrasts", "arms")
 _ARM = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -182,10 +187,20 @@ def _check_names(study, listed):
     for arm, groups in study.folds.items():
         if isinstance(groups, str) or len(groups) != 2:
             raise ValueError(f"study {study.name}: folds: expected two groups of {arm}, got {groups!r}.")
+    _check_contrast_names(study, "by_width", study.by_width)
+    for name, group in study.get("groups", {}).items():
+        what = f"groups.{name}"
+        if not _ARM.fullmatch(name) or set(group) != set(_GROUP):
+            raise ValueError(f"study {study.name}: {what}: expected a name of letters and {', '.join(_GROUP)}.")
+        check_arms(what, group.arms)
+        _check_contrast_names(study, what, group.contrasts)
+
+
+def _check_contrast_names(study, what, names):
     known = [entry[0] for entry in study.contrasts]
-    for name in study.by_width:
+    for name in names:
         if name not in known:
-            raise ValueError(f"study {study.name}: by_width names {name!r}, which is no contrast.")
+            raise ValueError(f"study {study.name}: {what} names {name!r}, which is no contrast.")
 
 
 def _check_numbers(study):

@@ -17,6 +17,8 @@ COMPUTES = (
     "kseg.distribution",
     "kseg.evaluation",
     "kseg.histograms",
+    "kseg.inputs",
+    "kseg.iou",
     "kseg.losses",
     "kseg.metrics",
     "kseg.models",

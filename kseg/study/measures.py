@@ -104,3 +104,9 @@ def objects_score(result: dict, match) -> str:
     together where the run has them, else the run's own."""
     scores = result["objects"][match[2]]["scores"]
     return match[3] or ("evidences" if "evidences" in scores else result["primary_score"])
+
+
+def sides(entry: dict, minus: str = "-") -> str:
+    """What a contrast of study.json compares: "arm - reference", and of how many pairs of arms it is the mean."""
+    of = f" (mean of {entry['mean_of']} folds)" if entry["mean_of"] > 1 else ""
+    return f"{entry['arm']} {minus} {entry['reference']}{of}"

@@ -6,7 +6,6 @@ frames needs) and curves. Counts are int arrays, xz-compressed in base64. Does n
 (kseg/study/summary.py).
 """
 
-import base64
 import glob
 import json
 import lzma
@@ -14,10 +13,11 @@ import os
 
 import numpy as np
 
-from kseg.study import identity
+from kseg.study import archive, identity, packing
 from tfrecords import files
 
 FORMAT = 1
+pack, unpack = packing.pack, packing.unpack  # how a result holds counts
 
 # What findings are made from; a result without one of them is not whole.
 _NEEDED = (
@@ -27,31 +27,6 @@ _NEEDED = (
     *("evaluation.native_point", "evaluation.frames.ids", "evaluation.frames.histograms.labelled"),
     *("evaluation.frames.forced", "evaluation.frames.native"),
 )
-
-
-def pack(array) -> dict:
-    """An integer array as a JSON value: shape, the smallest dtype that holds it, xz bytes in base64."""
-    array = np.asarray(array)
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"pack: expected integers, got {array.dtype}")
-    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    dtype = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
-    data = np.ascontiguousarray(array, dtype.newbyteorder("<"))
-    # Bytes of equal weight side by side: most high bytes are 0.
-    planes = data.reshape(-1).view(np.uint8).reshape(-1, dtype.itemsize).T.tobytes()
-    return {
-        "dtype": dtype.name,
-        "shape": list(array.shape),
-        "xz": base64.b64encode(lzma.compress(planes, preset=6)).decode("ascii"),
-    }
-
-
-def unpack(packed: dict) -> np.ndarray:
-    """The int64 array that `pack` packed."""
-    dtype = np.dtype(packed["dtype"]).newbyteorder("<")
-    planes = np.frombuffer(lzma.decompress(base64.b64decode(packed["xz"])), np.uint8)
-    data = np.ascontiguousarray(planes.reshape(dtype.itemsize, -1).T).view(dtype)
-    return data.reshape(packed["shape"]).astype(np.int64)
 
 
 def find(folder: str) -> list[str]:
@@ -78,42 +53,62 @@ def load(path: str) -> dict:
         known = False
     if not known:
         raise ValueError(f"{path}: expected a result of format {FORMAT}; remove it and run the study again.")
-    lacking = [key for key in _NEEDED if not _has(result, key)]
-    if lacking:
-        raise ValueError(f"{path}: it lacks {', '.join(lacking)}; remove it and run the study again.")
-    if result["id"] != f"{result['arm']}-s{result['seed']}-{identity.fingerprint(result['settings'])[:8]}":
-        raise ValueError(f"{path}: its settings are not those that {result['id']} names; remove it and run it again.")
-    if os.path.basename(os.path.dirname(os.path.abspath(path))) != result["id"]:
-        raise ValueError(f"{path}: it is the result of {result['id']}; move it to runs/{result['id']}/ or remove it.")
+    _check(result, path, os.path.basename(os.path.dirname(os.path.abspath(path))))
     return result
 
 
 def load_all(folder: str) -> list[dict]:
     """Reads all results in a folder, by name, and makes sure that their counts can be unpacked.
 
+    Of a run that is both in runs/ and in runs.xz, the one in runs/ is taken.
+
     Raises:
       ValueError: naming the first that is damaged.
     """
-    found = []
+    found = {}
+    path = os.path.join(folder, archive.FILE)
+    for result in _archived(folder)[0]:
+        _check(result, path, result.get("id"))
+        _check_counts(result, path)
+        found[result["id"]] = result
     for path in find(folder):
         result = load(path)
-        frames = result["evaluation"]["frames"]
-        arrays = {name: packed for name, packed in frames.items() if name not in ("ids", "histograms", "scores")}
-        of_scores = {
-            f"{score} {group}": packed
-            for score, groups in frames.get("scores", {}).items()
-            for group, packed in groups.items()
-            if group != "thresholds"
-        }
-        for name, packed in {**arrays, **frames["histograms"], **of_scores}.items():
-            try:
-                whole = packed is None or len(unpack(packed)) == len(frames["ids"])
-            except (ValueError, KeyError, TypeError, EOFError, lzma.LZMAError):
-                whole = False
-            if not whole:
-                raise ValueError(f"{path}: its counts {name!r} are damaged; remove it and run the study again.")
-        found.append(result)
-    return found
+        _check_counts(result, path)
+        found[result["id"]] = result
+    return [found[name] for name in sorted(found)]
+
+
+def notes(folder: str) -> dict:
+    """What a folder's archive says beside the results; {} without an archive."""
+    return _archived(folder)[1]
+
+
+def are_summed(result: dict) -> bool:
+    """Whether a result has counts of sequences instead of frames."""
+    return "sequences" in result["evaluation"]["frames"]
+
+
+def sequence_sums(result: dict, sequences: list[str]) -> dict:
+    """The result with its counts summed over each sequence.
+
+    Args:
+      result: one with counts of each frame.
+      sequences: of each of its frames, in the order of its ids, the name of its sequence.
+    """
+    frames = result["evaluation"]["frames"]
+    names = sorted(set(sequences))
+    member = np.array(sequences) == np.array(names)[:, None]
+
+    def summed(value):
+        if isinstance(value, dict) and "dtype" not in value:
+            return {key: summed(inner) for key, inner in value.items()}
+        if value is None or isinstance(value, list):  # of bins
+            return value
+        return pack(np.tensordot(member.astype(np.int64), unpack(value), 1))
+
+    counts = {key: summed(value) for key, value in frames.items() if key != "ids"}
+    frames = {"ids": frames["ids"], "sequences": names, **counts}
+    return {**result, "evaluation": {**result["evaluation"], "frames": frames}}
 
 
 def check_comparable(found: list[dict], expected: dict[str, dict]) -> None:
@@ -157,6 +152,45 @@ def check_comparable(found: list[dict], expected: dict[str, dict]) -> None:
 def write_text(path: str, text: str) -> None:
     """Writes a file whole or not at all."""
     files.write_file(path, text.encode())
+
+
+def _archived(folder):
+    path = os.path.join(folder, archive.FILE)
+    return archive.read(path) if os.path.exists(path) else ([], {})
+
+
+def _check(result, path, name):
+    """Refuses what is not the whole result of run `name`."""
+    lacking = [key for key in _NEEDED if not _has(result, key)]
+    if lacking:
+        raise ValueError(f"{path}: it lacks {', '.join(lacking)}; remove it and run the study again.")
+    if result["id"] != f"{result['arm']}-s{result['seed']}-{identity.fingerprint(result['settings'])[:8]}":
+        raise ValueError(f"{path}: its settings are not those that {result['id']} names; remove it and run it again.")
+    if name != result["id"]:
+        raise ValueError(f"{path}: it is the result of {result['id']}; move it to runs/{result['id']}/ or remove it.")
+
+
+def _check_counts(result, path):
+    """Refuses counts that cannot be unpacked, or are not of as many frames (or sequences) as the result has."""
+    frames = result["evaluation"]["frames"]
+    rows = len(frames.get("sequences", frames["ids"]))
+
+    def check(value, name):
+        if isinstance(value, dict) and "dtype" not in value:
+            for key, inner in value.items():
+                check(inner, f"{name} {key}" if name else key)
+            return
+        if isinstance(value, list):  # of bins
+            return
+        try:
+            whole = value is None or len(unpack(value)) == rows
+        except (ValueError, KeyError, TypeError, EOFError, lzma.LZMAError):
+            whole = False
+        if not whole:
+            raise ValueError(f"{path}: its counts {name!r} are damaged; remove it and run the study again.")
+
+    for name, value in frames.items():
+        check(value, "" if name in ("histograms", "scores") else name)
 
 
 def _has(value, path):

@@ -72,7 +72,21 @@ class Difference:
         )
 
 
-def difference(values, frame_draws=None, frame_degrees_of_freedom: float = 0.0, level: float = 0.95) -> Difference:
+def frame_error(frame_draws) -> float:
+    """Standard error over resampled frames.
+
+    Args:
+      frame_draws: float [draws], the seed-averaged difference in each draw (`block_weights`); those that are not finite
+        are left out.
+    """
+    draws = np.asarray(frame_draws, np.float64)
+    draws = draws[np.isfinite(draws)]
+    return float(draws.std(ddof=1)) if draws.size > 1 else 0.0
+
+
+def difference(
+    values, frame_error: float = 0.0, frame_degrees_of_freedom: float = 0.0, level: float = 0.95
+) -> Difference:
     """Interval for a mean of seed-paired differences, from the variance of seeds plus that of test frames.
 
     Var = s^2(d) / n + Var_frames(mean d); the degrees of freedom of the sum are Welch and Satterthwaite's,
@@ -83,17 +97,14 @@ def difference(values, frame_draws=None, frame_degrees_of_freedom: float = 0.0, 
 
     Args:
       values: float [n], one difference per seed, over the same test frames.
-      frame_draws: float [draws], the seed-averaged difference over resampled frames (`block_weights`); None or empty:
-        the frames are taken as all there is.
+      frame_error: standard error over resampled frames (`frame_error`); 0: the frames are taken as all there is.
       frame_degrees_of_freedom: of the frames' variance (`block_degrees_of_freedom`).
     """
     values = np.asarray(values, np.float64)
     if values.size == 0:
         raise ValueError("a difference needs at least one seed that both arms have; none was given")
     estimate = float(values.mean())
-    draws = np.asarray([] if frame_draws is None else frame_draws, np.float64)
-    draws = draws[np.isfinite(draws)]
-    frames = float(draws.var(ddof=1)) if draws.size > 1 and frame_degrees_of_freedom > 0 else 0.0
+    frames = frame_error**2 if frame_degrees_of_freedom > 0 else 0.0
     if values.size < 2:
         nan = float("nan")
         return Difference(estimate, tuple(values), nan, frames**0.5, nan, nan, nan, nan, nan)
@@ -215,25 +226,6 @@ def not_worse(low: float, margin: float) -> str:
     if low >= 0:
         return "not worse"
     return f"not worse (at most {math.ceil(round(-1000 * low, 6)) / 10:.1f})"
-
-
-def class_iou(matrices) -> np.ndarray:
-    """IoU float64 [..., K] of [..., K + 1, K + 1] matrices [true, predicted]: void truth not counted, an abstention is
-    a miss.
-
-    tp / (row sum + column sum over labelled rows - tp); NaN for a class without any such pixel.
-    """
-    labelled = np.asarray(matrices, np.float64)[..., :-1, :]
-    hit = np.diagonal(labelled[..., :-1], axis1=-2, axis2=-1)
-    union = labelled.sum(-1) + labelled[..., :-1].sum(-2) - hit
-    return np.where(union > 0, hit / np.where(union > 0, union, 1), np.nan)
-
-
-def mean_iou(matrices) -> np.ndarray:
-    """Mean of `class_iou` over the classes that have one; NaN where none has."""
-    iou = class_iou(matrices)
-    there = ~np.isnan(iou)
-    return np.where(there.any(-1), np.nansum(iou, axis=-1) / np.maximum(there.sum(-1), 1), np.nan)
 
 
 def _blocks_of(frames: int, block: int) -> tuple[int, int]:

@@ -9,7 +9,8 @@ import os
 
 import numpy as np
 
-from kseg.study import contrasts, measures, results, statistics
+from kseg import iou
+from kseg.study import contrasts, measures, results
 
 FORMAT = 1
 
@@ -23,7 +24,7 @@ def read(folder: str, expected: dict[str, dict]) -> list[dict]:
     """
     found = results.load_all(folder)
     if not found:
-        raise FileNotFoundError(f"{folder}: no finished run (runs/<id>/result.json); run the study first.")
+        raise FileNotFoundError(f"{folder}: no finished run (runs/<id>/result.json or runs.xz); run the study first.")
     order = {run: place for place, run in enumerate(expected)}
     found.sort(key=lambda result: (order.get(result["id"], len(order)), result["id"]))
     results.check_comparable(found, expected)
@@ -37,19 +38,16 @@ def summarise(study, found: list[dict], planned: list, *folders: str) -> dict:
       study: the study configuration.
       found: results, comparable.
       planned: study.Run of every run (only id, stage, arm, seed are read).
-      folders: where runs/<id>/failed.txt would be.
+      folders: where runs/<id>/failed.txt or an archive's notes would be.
     """
     by_arm = collections.defaultdict(dict)
     for result in found:
         by_arm[result["arm"]][result["seed"]] = result
-    frames = contrasts.Frames(study, found)
+    noted = [results.notes(folder) for folder in folders]
+    frames = contrasts.Frames(study, found, [entry for notes in noted for entry in notes.get("frame_errors", [])])
     done = {result["id"] for result in found}
-    failed = [
-        run.id
-        for run in planned
-        if run.id not in done
-        and any(os.path.exists(os.path.join(folder, "runs", run.id, "failed.txt")) for folder in folders)
-    ]
+    known = {run for notes in noted for run in notes.get("failed", [])}
+    failed = [run.id for run in planned if run.id not in done and (run.id in known or _failed(run.id, folders))]
     return {
         "format": FORMAT,
         "name": study.name,
@@ -76,9 +74,16 @@ def summarise(study, found: list[dict], planned: list, *folders: str) -> dict:
             for arm, by_seed in by_arm.items()
         },
         "by_width": list(study.by_width),
+        "groups": {
+            name: {"title": group.title, "caption": group.caption} for name, group in study.get("groups", {}).items()
+        },
         "contrasts": contrasts.judge(study, by_arm, frames),
         "choices": _choices(study, by_arm),
     }
+
+
+def _failed(run_id, folders):
+    return any(os.path.exists(os.path.join(folder, "runs", run_id, "failed.txt")) for folder in folders)
 
 
 def _by_stage(planned, done):
@@ -143,7 +148,7 @@ def _arm(found, frames):
 
 def _forced_iou(result, frames):
     """IoU by class of the forced decision, pooled over frames: {name: float | None}."""
-    values = statistics.class_iou(frames.array(result, "forced").sum(0))
+    values = iou.per_class_iou(frames.array(result, "forced").sum(0))
     return {name: float(value) if np.isfinite(value) else None for name, value in zip(result["classes"], values)}
 
 

@@ -59,7 +59,15 @@ def start(study, run, workdir: str, identity: dict) -> int:
     results.write_text(os.path.join(folder, "run.json"), json.dumps(request, indent=1, sort_keys=True) + "\n")
     with contextlib.suppress(FileNotFoundError):
         os.remove(os.path.join(folder, "failed.txt"))
-    command = [sys.executable, "-c", _PROGRAM, folder]
+    return run_program(_PROGRAM, folder)
+
+
+def run_program(program: str, folder: str) -> int:
+    """Runs a Python program with `folder` as its argument, its output in `folder`/log.txt; ends it with this process.
+
+    Returns its exit status (negative: the signal).
+    """
+    command = [sys.executable, "-c", program, folder]
     # The run takes its code from where this process has it: a clone, perhaps, while another one is installed.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))}
     # The same process group, so that `kill -STOP -PGID` holds everything; the pipe's end tells the run we are gone.
@@ -117,7 +125,7 @@ def _train_and_save(folder, request):
     from kseg.training import train
 
     started, used = time.monotonic(), time.process_time()
-    config = ml_collections.ConfigDict(_tuples(request["config"]))
+    config = ml_collections.ConfigDict(tuples(request["config"]))
     training = os.path.join(folder, "train")
     resumed = os.path.exists(training)
     if train.train_and_evaluate(config, training, progress=False) != train.FINISHED:
@@ -152,8 +160,8 @@ def end_with_parent():
     os._exit(76)
 
 
-def _tuples(value):
+def tuples(value):
     """JSON's lists as tuples, which is what configurations hold."""
     if isinstance(value, dict):
-        return {key: _tuples(inner) for key, inner in value.items()}
+        return {key: tuples(inner) for key, inner in value.items()}
     return tuple(value) if isinstance(value, list) else value

@@ -6,15 +6,25 @@ schedule, a loss option) are that module's to check, when the run is put togethe
 """
 
 import os
+import pathlib
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from kseg.data import augment, tfa_ops
+from kseg import treatments
+from kseg.data import augment, splits, tfa_ops
 from kseg.evaluation import evaluate
 from kseg.models import averaging
+from tfrecords import images, shards
 
 CLASS_WEIGHTS = ("none", "inverse_sqrt", "median_frequency")
+
+# Options of config.loss by the weights of the terms that they are for, each with the value that is none.
+_LOSS_OPTIONS = {
+    ("main_weight",): {"class_weights": "none", "label_smoothing": 0.0, "focal_gamma": 0.0, "top_k": 1.0},
+    ("dice_weight", "inverted_dice_weight"): {"tversky_alpha": 0.5, "tversky_beta": 0.5, "dice_per_image": False},
+}
 
 # Lowest values; the keys that may be 0 are off, or automatic, there.
 _AT_LEAST = {
@@ -44,6 +54,9 @@ def check(config, manifest, strategy, folder):
     """
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise ValueError(f"{folder} is a file; give a folder, or a name that is free, as --workdir.")
+    above = next(place for place in pathlib.Path(os.path.abspath(folder)).parents if place.exists())
+    if not above.is_dir():
+        raise ValueError(f"--workdir={folder} cannot be made, since {above} is a file; give another --workdir.")
     _check_split(config, manifest)
     _check_numbers(config)
     augment.check_options(config.augment, config.data.crop_size)
@@ -53,6 +66,9 @@ def check(config, manifest, strategy, folder):
         raise ValueError(f"config.loss.class_weights={config.loss.class_weights!r}: expected one of {known}.")
     _check_batch(config, strategy.num_replicas_in_sync)
     _check_without_effect(config)
+    table = splits.label_table(config, manifest)
+    _check_loss(config, table.num_classes)
+    _check_labelled(config, manifest)
     _check_compilation(config, strategy.num_replicas_in_sync)
 
 
@@ -132,13 +148,89 @@ def _check_without_effect(config):
                 f"config.optimizer.encoder_rate={config.optimizer.encoder_rate:g} is for encoders with weights of "
                 "their own, and config.model.encoder is none; set that, or the rate to 1."
             )
-    main = config.loss.main_weight
-    without_main = main == 0 or (main == -1 and config.treatment.name in ("inverted_dice", "inverted_dice_softmax"))
-    if config.loss.class_weights != "none" and without_main:
+    if config.treatment.abstain == "calibrated" and not config.data.calibration_fraction:
         raise ValueError(
-            f"config.loss.class_weights={config.loss.class_weights} weights the main term of the loss, which "
-            f"{config.treatment.name} with config.loss.main_weight={main:g} has not; set it to none."
+            "config.treatment.abstain=calibrated takes a threshold from images that are held out, and "
+            "config.data.calibration_fraction=0 holds none out; set the one to native or the other above 0."
         )
+
+
+def _check_loss(config, num_classes):
+    """An option has no effect exactly where the loss is the same without it."""
+    name, loss = config.treatment.name, config.loss
+    here = _described(treatments.get(config.treatment, num_classes, loss, _some_weights(loss, num_classes)))
+    for weights, options in _LOSS_OPTIONS.items():
+        for option, off in options.items():
+            if loss[option] == off:
+                continue
+            without = loss.copy_and_resolve_references()
+            without[option] = off
+            other = treatments.get(config.treatment, num_classes, without, _some_weights(without, num_classes))
+            if _described(other) == here:
+                given = " and ".join(f"{weight}={loss[weight]:g}" for weight in weights)
+                raise ValueError(
+                    f"config.loss.{option}={loss[option]} is for the {'main' if len(weights) == 1 else 'Dice'} term of "
+                    f"the loss, which {name} with config.loss.{given} has not; set it to {off}, or a weight above 0."
+                )
+    # Where the encoding takes void away, the weight is that of the treatment so changed, and stays with it.
+    if config.treatment.void_weight != 1 and config.treatment.encoding != "ignore":
+        without = config.treatment.copy_and_resolve_references()
+        without.void_weight = 1.0
+        if _described(treatments.get(without, num_classes, loss, _some_weights(loss, num_classes))) == here:
+            raise ValueError(
+                f"config.treatment.void_weight={config.treatment.void_weight:g} weighs void, on which {name} as "
+                "configured does not train; set it to 1."
+            )
+
+
+def _some_weights(loss, num_classes):
+    return None if loss.class_weights == "none" else [2.0] * num_classes
+
+
+def _described(treatment):
+    """What the loss of a treatment depends on, for comparisons."""
+    described = []
+    for (loss, span), weight in zip(treatment.loss.parts(), treatment.loss.weights):
+        of_pixels = ("name", "class_weights", "void_class", "void_weight", "ignore_class")
+        options = {key: value for key, value in loss.get_config().items() if key not in of_pixels}
+        ignored, by_class, void_class, void_weight = loss.weights_key(span[1] - span[0])
+        if treatment.encoding == "ignore":  # no target is void
+            void_weight = None
+        described.append((type(loss), options, weight, span, ignored, by_class, void_class, void_weight))
+    return described
+
+
+def _check_labelled(config, manifest):
+    """Images without a labelled pixel train nothing, and give no threshold once all steps are done."""
+    split = config.data.train_split
+    table = manifest.split(split).table.select(config.data.seen_void_ids, config.data.unseen_void_ids)
+    is_class = table.encoding("ignore") != table.ignore_label
+    training, held_out = splits.split_calibration(config, manifest)
+    if not _any_pixel(config, manifest, is_class, training):
+        raise ValueError(
+            f"the {len(training)} images of split {split!r} of {manifest.records_dir} to train on have no pixel of a "
+            "class; look at their labels with tools/inspect_records.py."
+        )
+    if len(held_out) and not _any_pixel(config, manifest, is_class, held_out):
+        raise ValueError(
+            f"the {len(held_out)} images that config.data.calibration_fraction={config.data.calibration_fraction:g} "
+            f"holds out of split {split!r} of {manifest.records_dir} have no pixel of a class, to evaluate on or to "
+            "choose a threshold by; set another share, or 0 to hold out none."
+        )
+
+
+def _any_pixel(config, manifest, is_class, indices):
+    """Whether one of these images of the training split has a pixel of a class: as a rule the first has."""
+    files, file_of, offsets, image_ids = manifest.index(config.data.train_split)
+    for index in indices:
+        try:
+            example = shards.read_at(files[file_of[index]], int(offsets[index]))
+            ids = images.decode_map(example.ids_png, image_ids[index])
+        except (OSError, ValueError):  # damaged: the input pipeline will say so
+            return True
+        if is_class[np.unique(ids)].any():
+            return True
+    return False
 
 
 def _check_compilation(config, replicas):

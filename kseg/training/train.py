@@ -122,6 +122,12 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
                 drawn = _prediction_pictures(config, manifest, table, model, treatment, calibration)
                 log.evaluation(step, values, drawn)
 
+    def save_model():
+        with weights_to_use():
+            if chief:
+                state.check_finite(step)
+                _save_model(model, os.path.join(folder, "model.keras"))
+
     # ---- Loop --------------------------------------------------------------------------------------------------------
     total = config.train.total_steps
     batches = iter(training_step.distributed_batches(strategy, config, manifest, treatment.encoding, step))
@@ -129,7 +135,7 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
         total=total * config.train.batch_size, initial=step * config.train.batch_size, unit="image", desc="train",
         disable=not (progress and chief), smoothing=0.05,
     )  # fmt: skip
-    finished = True
+    finished, saved = True, False
     with distribution.TerminationRequest(strategy) as termination, bar:
         while step < total and not state.stops_early(config.train.early_stopping_evals):
             callback_list.on_train_batch_begin(step)
@@ -140,6 +146,11 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
             if ema:
                 ema.update()
             log.add(loss)
+            if step == total:
+                # Before a callback, an evaluation or a full disk can fail.
+                log.losses(step, optimizer)
+                save_model()
+                saved = True
             callback_list.on_train_batch_end(step - 1, {"loss": loss})
             bar.update(config.train.batch_size)
             stop = termination.requested()
@@ -158,6 +169,8 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
             if stop and step < total:
                 finished = False
                 break
+    if finished and not saved:
+        save_model()
     callback_list.on_train_end()
     log.close()
     if finished and step < total:
@@ -175,8 +188,6 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
                 )  # fmt: skip
             if chief:
                 workdir.write_json(os.path.join(folder, "calibration.json"), evaluate.calibration(report, config))
-        if chief:
-            _save_model(model, os.path.join(folder, "model.keras"))
     return FINISHED
 
 

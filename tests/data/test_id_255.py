@@ -11,7 +11,7 @@ from kseg import config as config_module
 from kseg import treatments
 from kseg.data import input_pipeline
 from kseg.evaluation import evaluate, pixel_counts
-from kseg.export import export
+from kseg.export import served_model
 from tfrecords import Label, LabelTable
 from tfrecords.conversion import verify
 
@@ -136,8 +136,8 @@ def test_evaluation_counts_255_as_the_void_it_is_and_writes_it_for_an_abstention
 def test_an_exported_model_answers_255_for_an_abstention_only_where_that_is_no_class():
     config = config_module.default().treatment
     treatment = treatments.get(config, 2)
-    assert export.describe(TABLE, treatment, None, None)["official_ids"] == [0, 1, 255]
-    assert export.describe(MASKS, treatment, None, None)["official_ids"] == [0, 255, 254]
+    assert served_model.describe(TABLE, treatment, None, None)["official_ids"] == [0, 1, 255]
+    assert served_model.describe(MASKS, treatment, None, None)["official_ids"] == [0, 255, 254]
 
 
 def test_without_a_void_id_official_pictures_are_refused_where_the_decision_may_abstain(tmp_path):

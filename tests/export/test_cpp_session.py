@@ -1,8 +1,12 @@
 """Arrays in and out of TensorFlow's C++ session, its errors, and the faults it makes visible."""
 
+import threading
+import time
+
 import keras
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from kseg.serving import cpp_session
@@ -118,3 +122,30 @@ def test_it_sees_the_missing_variables_that_tensorflows_python_loader_hides(tmp_
     with cpp_session.CppSession(str(tmp_path)) as session, pytest.raises(cpp_session.SessionError) as error:
         session.run("serving_default", image=ones)
     assert error.value.code == cpp_session.FAILED_PRECONDITION and "variable" in error.value.message
+
+
+def test_closing_waits_for_what_runs_in_other_threads(tmp_path_factory):
+    path, _, _ = small_models.exported(tmp_path_factory.getbasetemp(), "ignore", 2.4)
+    image = np.zeros((1, 256, 384, 3), np.uint8)
+    for _ in range(3):
+        session, began, ended = cpp_session.CppSession(path), threading.Barrier(5), []
+
+        def run(session=session, began=began, ended=ended):
+            began.wait()
+            try:
+                ended.append(session.run("tensor", image=image)["mask"].shape)
+            except (cpp_session.SessionError, ValueError) as error:  # called off, or not begun
+                ended.append(error)
+
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        began.wait()
+        time.sleep(0.02)
+        session.close()
+        session.close()
+        for thread in threads:
+            thread.join()
+        assert len(ended) == 4
+        with pytest.raises(ValueError, match="the session is closed"):
+            session.run("tensor", image=image)

@@ -17,7 +17,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from kseg import config, treatments
 from kseg.data import decoding
-from kseg.export import export, folding, guards, signatures, verify
+from kseg.export import export, folding, guards, served_model, signatures, verify
 from kseg.models import full_size, unet
 from kseg.serving import client, cpp_session, messages
 from tfrecords import labels
@@ -322,7 +322,7 @@ def test_about_and_the_metadata_say_the_same_and_the_digests_are_the_files(base)
 def test_abstaining_writes_an_id_that_is_void_in_every_table():
     for table in (labels.CITYSCAPES, labels.CAMVID):
         treatment = treatment_of("ignore", table.num_classes)
-        about = export.describe(table, treatment, None, None)
+        about = served_model.describe(table, treatment, None, None)
         assert about["official_ids"][-1] in {label.id for label in table.void_labels}
         assert about["official_ids"][-1] not in about["official_ids"][:-1]
 
@@ -391,13 +391,13 @@ def test_images_count_as_many_pixels_as_the_network_computes():
     with pytest.raises(tf.errors.InvalidArgumentError, match="got 5 x 1 x 1 px, which count as 4800 pixels"):
         guards.pixels(tf.zeros([5, 1, 1, 3], tf.uint8), limits)
     model, _ = small_models.network("ignore", width=2, depth=3)
-    own_size = export._limits(model, (0, 0), 0, bytes_per_pixel=2**20)
+    own_size = served_model.limits(model, (0, 0), 0, bytes_per_pixel=2**20)
     assert (own_size.max_pixels, own_size.stride, own_size.least_pixels) == (2048, 8, 0)
-    one_size = export._limits(model, (64, 96), 0, bytes_per_pixel=2**20)
+    one_size = served_model.limits(model, (64, 96), 0, bytes_per_pixel=2**20)
     assert (one_size.max_pixels, one_size.stride, one_size.least_pixels) == (6144, 1, 6144)  # one image in any case
     for max_pixels in (-1, 6143, 10**20):
         with pytest.raises(ValueError, match=f"max_pixels={max_pixels}: expected 6144 to 268435456, or 0"):
-            export._limits(model, (64, 96), max_pixels, bytes_per_pixel=1)
+            served_model.limits(model, (64, 96), max_pixels, bytes_per_pixel=1)
 
 
 # Versions and failures. ---------------------------------------------------------------------------------------------

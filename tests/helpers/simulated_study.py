@@ -8,8 +8,8 @@ import os
 
 import numpy as np
 
-from kseg import histograms
-from kseg.study import grid, identity, results, statistics
+from kseg import histograms, iou
+from kseg.study import grid, identity, results
 
 IDENTITY = {
     "code": "c" * 64,
@@ -86,16 +86,16 @@ def result(configuration, run, frames=FRAMES):
     pooled = {name: stack.sum(0) for name, stack in matrices.items()}
     lost = float(np.diagonal(pooled["forced"])[:-1].sum() - np.diagonal(pooled["native"])[:-1].sum())
     report = {
-        "mean_iou": float(statistics.mean_iou(pooled["native"])),
-        "mean_iou_forced": float(statistics.mean_iou(pooled["forced"])),
-        "mean_iou_with_background": float(statistics.mean_iou(pooled["native"])) - 0.01,
+        "mean_iou": float(iou.mean_iou(pooled["native"])),
+        "mean_iou_forced": float(iou.mean_iou(pooled["forced"])),
+        "mean_iou_with_background": float(iou.mean_iou(pooled["native"])) - 0.01,
         "abstain_rate": native / 8,
         "abstain_rate_correct": lost / pooled["forced"][:-1].sum(),
         "per_class_iou": {name: 0.5 + 0.03 * i for i, name in enumerate(classes)},
         "void": blocks,
     }
     report["calibrated"] = {key: value for key, value in report.items()} | {
-        "mean_iou": float(statistics.mean_iou(pooled["calibrated"])),
+        "mean_iou": float(iou.mean_iou(pooled["calibrated"])),
         "abstain_rate": 0.05,
     }
     steps = range(20, run.config.train.total_steps + 1, 20)

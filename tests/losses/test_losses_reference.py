@@ -7,7 +7,7 @@ import tensorflow as tf
 from test_losses import ALL, K, example, value_and_gradient
 
 from kseg import losses
-from kseg.losses import label_map_loss, terms
+from kseg.losses import _compiled, terms
 
 
 def reference(kind, labels, logits, ignore=255, void=None, void_weight=1.0, class_weights=None, sample_weight=None,
@@ -146,7 +146,7 @@ def test_the_sums_as_a_gpu_takes_them_are_the_same(name, monkeypatch):
 def test_a_compiled_loss_in_many_strips_is_the_loss_of_the_whole(name, monkeypatch):
     labels, logits = example(seed=45, shape=(2, 6, 5))
     value, gradient = value_and_gradient(ALL[name], labels, logits)
-    monkeypatch.setattr(label_map_loss, "_STRIP_PIXELS", 10)  # two rows, three strips an image
+    monkeypatch.setattr(_compiled, "_STRIP_PIXELS", 10)  # two rows, three strips an image
     compiled = type(ALL[name]).from_config({**ALL[name].get_config(), "jit_compile": True})
     other_value, other_gradient = value_and_gradient(compiled, labels, logits)
     np.testing.assert_allclose(other_value, value, rtol=1e-12)

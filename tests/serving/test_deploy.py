@@ -265,7 +265,7 @@ def smoke_test(tmp_path, export_dir, server=None, seconds="100"):
     """Runs the script with the stand-in on the PATH under the real server's name."""
     binary = tmp_path / "bin" / "tensorflow_model_server"
     binary.parent.mkdir()
-    server = server or f'exec "{sys.executable}" "{ROOT / "tests" / "serving_stand_in.py"}" "$@"'
+    server = server or f'exec "{sys.executable}" "{ROOT / "tests" / "helpers" / "serving_stand_in.py"}" "$@"'
     binary.write_text(f"#!/bin/sh\n{server}\n")
     binary.chmod(0o755)
     ports = []

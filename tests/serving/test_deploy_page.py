@@ -16,7 +16,7 @@ import pytest
 import serving_stand_in
 import small_models
 
-from kseg.serving import client, cpp_session
+from kseg.serving import cpp_session, images
 from tfrecords import labels
 
 pytestmark = pytest.mark.browser
@@ -222,7 +222,7 @@ def test_a_png_is_turned_by_its_exif_as_predict_turns_it(page, session, tmp_path
     contents = small_models.encode(small_models.picture(40, 56), exif=exif)
     (tmp_path / "turned.png").write_bytes(contents)
     choose(page, tmp_path / "turned.png")
-    asked = client.as_request_bytes(contents)
+    asked = images.as_request_bytes(contents)
     mask = small_models.decode(session.run("detail", image_bytes=[asked])["mask_png_bytes"][0])
     set_slider(page, "opacity", 100)
     np.testing.assert_array_equal(canvas(page), colors(mask))

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 import small_models
 
-from kseg.serving import client, model, predict
+from kseg.serving import client, images, model, predict
 from tfrecords import labels
 
 ABOUT = {
@@ -172,9 +172,9 @@ def test_deep_pictures_are_seen_as_tensorflow_sees_them_or_refused(street, tmp_p
     expected = np.repeat((wide >> 8).astype(np.uint8)[..., None], 3, -1)
     for name, array in (("16.png", wide), ("16.tif", wide), ("32.tif", wide.astype(np.int32))):
         PIL.Image.fromarray(array).save(tmp_path / name)
-        sent = client.read_image(tmp_path / name)
+        sent = images.read_image(tmp_path / name)
         with PIL.Image.open(io.BytesIO(sent)) as image:
-            np.testing.assert_array_equal(client.rgb(image), expected)
+            np.testing.assert_array_equal(images.rgb(image), expected)
     for name, array, words in (
         ("float.tif", np.zeros((4, 6), np.float32), "floating point"),
         ("12bit.png", wide // 16, "no pixel over 39"),
@@ -182,7 +182,7 @@ def test_deep_pictures_are_seen_as_tensorflow_sees_them_or_refused(street, tmp_p
     ):
         PIL.Image.fromarray(array).save(tmp_path / name)
         with pytest.raises(ValueError, match=words):
-            client.read_image(tmp_path / name)
+            images.read_image(tmp_path / name)
 
 
 @pytest.mark.parametrize("value", [np.array([[1.5]]), np.array([[300]]), np.array([[-1]]), [[True]], [["a"]]])
@@ -197,11 +197,11 @@ def test_numbers_that_would_be_cut_are_refused(value):
 def test_bits_and_deep_colour_are_read_as_conversion_reads_them(street, tmp_path):
     grey = np.arange(24, dtype=np.uint16).reshape(4, 6) * 170
     PIL.Image.fromarray(grey).save(tmp_path / "12bit.png")
-    sent = client.read_image(tmp_path / "12bit.png", bits=12)
+    sent = images.read_image(tmp_path / "12bit.png", bits=12)
     with PIL.Image.open(io.BytesIO(sent)) as image:
         np.testing.assert_array_equal(np.asarray(image)[..., 0], grey >> 4)
     with pytest.raises(ValueError, match="--bits=12"):
-        client.read_image(tmp_path / "12bit.png")
+        images.read_image(tmp_path / "12bit.png")
     PIL.Image.fromarray(small_models.picture(4, 6)).convert("CMYK").save(tmp_path / "cmyk.jpg")
-    with PIL.Image.open(io.BytesIO(client.read_image(tmp_path / "cmyk.jpg"))) as image:
+    with PIL.Image.open(io.BytesIO(images.read_image(tmp_path / "cmyk.jpg"))) as image:
         assert (image.format, image.mode) == ("PNG", "RGB")

@@ -35,7 +35,7 @@ from tensorflow_serving.apis import (
 )
 
 from kseg.serving import client as serving
-from kseg.serving import cpp_session, messages
+from kseg.serving import cpp_session, images, messages
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRANSPORTS = ["gRPC", "REST"]
@@ -270,7 +270,7 @@ def test_a_plain_rest_client_needs_no_kseg(addresses):
 def test_png_and_jpeg_go_as_they_are(tmp_path):
     for i, contents in enumerate(FILES):
         (tmp_path / str(i)).write_bytes(contents)
-        assert serving.read_image(tmp_path / str(i)) == contents
+        assert images.read_image(tmp_path / str(i)) == contents
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -280,7 +280,7 @@ def test_exif_orientation_is_applied_without_loss(orientation):
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     contents = small_models.encode(stored, "PNG", exif=exif)
-    sent = serving.as_request_bytes(contents)
+    sent = images.as_request_bytes(contents)
     upright = {
         1: stored,
         2: stored[:, ::-1],
@@ -298,7 +298,7 @@ def test_exif_orientation_is_applied_without_loss(orientation):
 def test_other_formats_are_converted_without_loss():
     for image_format in ("BMP", "TIFF", "WEBP"):
         options = {"lossless": True} if image_format == "WEBP" else {}
-        sent = serving.as_request_bytes(small_models.encode(PICTURES[0], image_format, **options))
+        sent = images.as_request_bytes(small_models.encode(PICTURES[0], image_format, **options))
         assert sent[:4] == b"\x89PNG"
         np.testing.assert_array_equal(small_models.decode(sent), PICTURES[0])
 
@@ -306,7 +306,7 @@ def test_other_formats_are_converted_without_loss():
 def test_what_is_no_image_is_refused_by_name():
     for contents in (b"", b"hello", FILES[0][:20]):
         with pytest.raises(ValueError, match=r"cat.png is not a readable image \((?!.*0x)"):
-            serving.as_request_bytes(contents, "cat.png")
+            images.as_request_bytes(contents, "cat.png")
 
 
 def test_an_image_with_damaged_exif_is_refused_by_name(monkeypatch):
@@ -320,7 +320,7 @@ def test_an_image_with_damaged_exif_is_refused_by_name(monkeypatch):
 
     monkeypatch.setattr(PIL.ImageOps, "exif_transpose", pack)
     with pytest.raises(ValueError, match="cat.jpg is not a readable image .required argument"):
-        serving.as_request_bytes(contents, "cat.jpg")
+        images.as_request_bytes(contents, "cat.jpg")
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import pytest
 import small_models
 from hypothesis import strategies as st
 
-from kseg.serving import client, local, tiles
+from kseg.serving import local, model, tiles
 
 LIMITS = {"max_pixels": 4096, "max_side": 16384, "stride": 4}
 
 
-class Halves:
+class Halves(model.ServedModel):
     """A model whose class is the grey value // 16, and that refuses more pixels than it says it takes."""
 
     def __init__(self, **about):
@@ -25,7 +25,7 @@ class Halves:
     def about(self):
         return self._about
 
-    def predict(self, signature, inputs):
+    def _run(self, signature, inputs):
         (contents,) = inputs["image_bytes"]
         pixels = np.asarray(PIL.Image.open(io.BytesIO(contents)).convert("RGB"))
         height, width = pixels.shape[:2]
@@ -83,15 +83,15 @@ def test_cuts_by_hand():
 
 
 def test_a_picture_that_fits_goes_as_it_is_and_a_larger_one_in_tiles():
-    model, lines = Halves(), []
-    tiled = tiles.Tiled(model, overlap=16, report=lines.append)
+    halves, lines = Halves(), []
+    tiled = tiles.Tiled(halves, overlap=16, report=lines.append)
     small = small_models.picture(64, 64)
     contents = small_models.encode(small, "JPEG")
     tiled.masks([contents])
-    assert model.asked == [("serving_default", 64, 64)] and not lines
+    assert halves.asked == [("serving_default", 64, 64)] and not lines
     large = small_models.picture(150, 230)
     (detail,) = tiled.detail([small_models.encode(large)])
-    assert {signature for signature, _, _ in model.asked[1:]} == {"detail"} and len(model.asked) > 9
+    assert {signature for signature, _, _ in halves.asked[1:]} == {"detail"} and len(halves.asked) > 9
     np.testing.assert_array_equal(small_models.decode(detail.mask_png), large[..., 0] // 16)
     np.testing.assert_array_equal(small_models.decode(detail.class_png), large[..., 1] // 16)
     np.testing.assert_array_equal(small_models.decode(detail.void_score_png), large[..., 2])
@@ -100,22 +100,22 @@ def test_a_picture_that_fits_goes_as_it_is_and_a_larger_one_in_tiles():
 
 def test_a_given_size_cuts_what_would_fit_too_and_off_cuts_nothing():
     contents = small_models.encode(small_models.picture(40, 64))
-    model = Halves()
-    tiles.Tiled(model, (32, 32), overlap=8).masks([contents])
-    assert len(model.asked) == 2 * 3 and max(height for _, height, _ in model.asked) == 32
-    model = Halves()
-    tiles.Tiled(model, "off").masks([contents])
-    assert len(model.asked) == 1
+    halves = Halves()
+    tiles.Tiled(halves, (32, 32), overlap=8).masks([contents])
+    assert len(halves.asked) == 2 * 3 and max(height for _, height, _ in halves.asked) == 32
+    halves = Halves()
+    tiles.Tiled(halves, "off").masks([contents])
+    assert len(halves.asked) == 1
 
 
 def test_a_model_with_an_input_size_gets_a_large_picture_shrunk():
-    model = Halves(input_size=[32, 48])
+    halves = Halves(input_size=[32, 48])
     contents = small_models.encode(np.full((200, 100, 3), 80, np.uint8))
-    (mask,) = tiles.Tiled(model).masks([contents])
+    (mask,) = tiles.Tiled(halves).masks([contents])
     assert small_models.decode(mask).shape == (200, 100) and np.all(small_models.decode(mask) == 5)
-    assert len(model.asked) == 1 and model.asked[0][1] > 80
+    assert len(halves.asked) == 1 and halves.asked[0][1] > 80
     with pytest.raises(ValueError, match="sees every picture at one size"):
-        tiles.Tiled(model, (64, 64)).masks([contents])
+        tiles.Tiled(halves, (64, 64)).masks([contents])
 
 
 def test_wrong_sizes_are_refused_in_one_line():
@@ -141,24 +141,23 @@ def test_tiles_of_every_kind_of_png_have_the_pixels_that_the_model_would_decode(
     else:
         image = image.convert(mode)
     contents = small_models.encode(image)
-    with local.Local(path) as model:
-        (whole,) = model.masks([contents])
-        (joined,) = tiles.Tiled(model, (80, 80), overlap=64).masks([contents])
+    with local.Local(path) as served:
+        (whole,) = served.masks([contents])
+        (joined,) = tiles.Tiled(served, (80, 80), overlap=64).masks([contents])
     np.testing.assert_array_equal(small_models.decode(joined), small_models.decode(whole))
 
 
 def test_a_tiled_picture_has_the_whole_ones_answer_where_the_network_sees_half_the_overlap(tmp_path_factory):
     # Depth 2, five blocks of two 3x3 convolutions: a pixel depends on less than 32 px around it.
     path, _, _ = small_models.exported(tmp_path_factory.getbasetemp(), "ignore", 2.4)
-    with local.Local(path) as model:
+    with local.Local(path) as served:
         for (height, width), image_format in itertools.product([(203, 310), (96, 401)], ["PNG", "JPEG"]):
             contents = small_models.encode(small_models.picture(height, width), image_format)
-            (whole,) = model.detail([contents])
-            (joined,) = tiles.Tiled(model, (100, 130), overlap=64).detail([contents])
+            (whole,) = served.detail([contents])
+            (joined,) = tiles.Tiled(served, (100, 130), overlap=64).detail([contents])
             for name in ("mask_png", "class_png", "void_score_png"):
                 ours, theirs = (small_models.decode(getattr(detail, name)) for detail in (joined, whole))
                 assert np.mean(ours != theirs) <= 1e-4, (height, width, image_format, name)
             # With too little overlap the seams show: what is compared above is not blind to them.
-            (seams,) = tiles.Tiled(model, (64, 64), overlap=0).detail([contents])
+            (seams,) = tiles.Tiled(served, (64, 64), overlap=0).detail([contents])
             assert np.mean(small_models.decode(seams.class_png) != small_models.decode(whole.class_png)) > 1e-3
-    assert client.DETAIL == "detail"

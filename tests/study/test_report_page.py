@@ -1,5 +1,6 @@
 """The study's page in headless Chromium: it fits telephone and desk, sorts, and loads nothing from outside."""
 
+import functools
 import importlib.util
 import io
 import json
@@ -252,7 +253,7 @@ def test_every_contrast_that_was_measured_is_in_one_forest(whole):
         contrast_figures.rejection,
         contrast_figures.all_void,
         contrast_figures.caught,
-        contrast_figures.attribution,
+        functools.partial(contrast_figures.group, name="attribution"),
         contrast_figures.left_out,
         contrast_figures.left_out_caught,
     ):
@@ -261,6 +262,10 @@ def test_every_contrast_that_was_measured_is_in_one_forest(whole):
             marks -= sum(not collection.get_clip_on() for collection in axis.collections)
     assert marks == len(measured) > 40
     assert {entry["name"] for entry in measured} >= {"attribution", "leave-out, seen", "leave-out, unseen"}
+    folds = [entry for entry in measured if entry["name"].startswith("leave-out")]
+    assert {entry["mean_of"] for entry in folds} == {3} and folds[0]["arm"] == "background_class-w8-seen"
+    name = "background_class-w8-seen − ignore-w8-seen (mean of 3 folds, 2 seeds)"
+    assert contrast_figures.row(whole, folds[0]).name.replace("\u00a0", " ") == name
 
 
 @pytest.mark.parametrize("upright", [False, True])

@@ -4,6 +4,7 @@ import concurrent.futures
 import functools
 import importlib.util
 import json
+import lzma
 import os
 import pathlib
 import re
@@ -19,9 +20,9 @@ import simulated_study
 import tiny_folders
 
 import kseg
-from kseg import treatments
+from kseg import iou, treatments
 from kseg.study import folder as study_folder
-from kseg.study import grid, identity, measures, publish, results, runner, statistics, worker
+from kseg.study import grid, identity, measures, publish, results, runner, worker
 from kseg.study import summary as findings
 from kseg.study.report import answer_figure, figures, fill_markdown
 from kseg.study.report import page as report
@@ -132,6 +133,9 @@ def test_a_study_that_contradicts_itself_is_refused_in_one_line(smoke):
         grid.expand(smoke)
 
 
+A_GROUP = {"title": "Dice", "caption": "What of it.", "contrasts": (), "arms": ()}
+
+
 def contrast(measure="forced_miou", arm="background_class"):
     return [("capacity", arm, "ignore", measure, True)]
 
@@ -147,6 +151,17 @@ def contrast(measure="forced_miou", arm="background_class"):
         ("folds", {"ignroe": ("car", "fence")}, "folds speaks of arm 'ignroe', which has no run"),
         ("folds", {"ignore": "car"}, "folds: expected two groups of ignore, got 'car'"),
         ("by_width", ("capcity",), "by_width names 'capcity', which is no contrast"),
+        (
+            "groups",
+            {"dice": A_GROUP | {"contrasts": ("capcity",)}},
+            "groups.dice names 'capcity', which is no contrast",
+        ),
+        ("groups", {"dice": A_GROUP | {"arms": ("ignroe",)}}, "groups.dice speaks of arm 'ignroe', which has no run"),
+        (
+            "groups",
+            {"dice": {"title": "Dice"}},
+            "groups.dice: expected a name of letters and title, caption, contrasts",
+        ),
         ("choices", [("rate", 1.0, [(1.0, ("ignroe",))], "forced_miou", "")], "'rate' speaks of arm 'ignroe'"),
         ("choices", [("rate", 2.0, [(1.0, ("ignore",))], "forced_miou", "")], "its default 2.0 is no candidate"),
         ("choices", [("rate", 1.0, [(1.0, ("ignore",))], "auroc_sky", "")], "there is no measure 'auroc_sky'"),
@@ -682,15 +697,17 @@ def test_a_killed_study_takes_its_run_with_it_and_goes_on_when_started_again(smo
     assert study_folder.state(first, folder) == "finished"
 
 
-def test_collecting_copies_results_alone_and_renders_the_same(smoke, stand_in, tmp_path, monkeypatch):
+def test_collecting_archives_results_alone_and_renders_the_same(smoke, stand_in, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "figures", lambda made: {})  # the page's figures have tests of their own
     runner.carry_out(smoke, str(tmp_path / "w"), say=lambda line: None)
     ours = publish.render(smoke, str(tmp_path / "w"), say=lambda line: None)
     theirs = publish.collect(smoke, str(tmp_path / "w"), str(tmp_path / "docs"), say=lambda line: None)
     assert ours == theirs
-    assert (tmp_path / "w/study.json").read_bytes() == (tmp_path / "docs/study.json").read_bytes()
-    files = {path.name for path in (tmp_path / "docs" / "runs").rglob("*") if path.is_file()}
-    assert files == {"result.json"}
+    packed = (tmp_path / "docs/study.json.xz").read_bytes()
+    assert (tmp_path / "w/study.json").read_bytes() == lzma.decompress(packed)
+    assert {path.name for path in (tmp_path / "docs").iterdir()} == {"runs.xz", "study.json.xz", "figures"}
+    assert publish.render(smoke, str(tmp_path / "docs"), say=lambda line: None) == ours
+    assert (tmp_path / "docs/study.json.xz").read_bytes() == packed
 
 
 def test_a_run_that_failed_is_listed_where_the_others_are_collected(smoke, stand_in, tmp_path, monkeypatch):
@@ -730,7 +747,7 @@ def test_what_cannot_be_collected_leaves_the_folder_as_it_was(smoke, tmp_path, d
         path.write_text(path.read_text()[:-500])
     before = tree(tmp_path / "docs")
     message = {
-        "foreign": r"has other settings .*total_steps \(4 / 9\).* Nothing was copied to",
+        "foreign": r"has other settings .*total_steps \(4 / 9\).* Nothing was written to",
         "code": "differ in code",
         "device": "differ in device",
         "frames": "was evaluated on other frames",
@@ -760,7 +777,7 @@ def test_a_real_run_leaves_a_small_whole_result_that_the_tool_renders(tmp_path):
     result = results.load(path)
     evaluation = result["evaluation"]
     pooled = results.unpack(evaluation["frames"]["forced"]).sum(0)
-    assert statistics.mean_iou(pooled) == pytest.approx(evaluation["report"]["mean_iou_forced"], abs=1e-12)
+    assert iou.mean_iou(pooled) == pytest.approx(evaluation["report"]["mean_iou_forced"], abs=1e-12)
     native = results.unpack(evaluation["frames"]["native"]).sum(0)
     assert native.tolist() == evaluation["report"]["confusion_matrix"]
     assert (tmp_path / "w" / "seeds" / "0").read_text() == result["identity"]["device"] + "\n"
@@ -893,6 +910,8 @@ def test_bad_input_is_one_line_and_exit_status_1(tmp_path):
         ([smoke, workdir, "--list", "--report_only"], "--list and --report_only are two different things"),
         ([smoke, workdir, "--check"], "--check is for --answer"),
         ([page, "--only=0/2"], "--only has no effect with --answer"),
+        ([smoke, workdir, "--frames_of=ignore"], "--frames_of is for --collect=DIR"),
+        ([smoke, workdir, "--collect=c", "--frames_of=ignroe"], "--frames_of=ignroe: there is no arm 'ignroe'"),
         ([page, "--check", workdir], "--workdir has no effect with --answer"),
         (["--answer=docs/nope.md"], "docs/nope.md: no such page"),
     ]
@@ -946,7 +965,9 @@ def test_a_page_keeps_its_numbers_where_their_study_is_missing_or_damaged(tmp_pa
     page.write_text(PAGE)
     if content is not None:
         file.write_text(content)
-    message = f"^{file}" + (" is missing, and 4 places of the page" if content is None else ": expected a study's JSON")
+    message = f"^{file}" + (
+        " or study.json.xz is missing, and 4 places of the page" if content is None else ": expected a study's JSON"
+    )
     for check in (True, False):
         with pytest.raises(ValueError, match=message):
             fill_markdown.fill_page(str(page), check=check, say=lambda line: None)
@@ -1010,7 +1031,7 @@ def test_the_answer_is_one_screen():
 def test_a_chart_that_other_numbers_drew_is_found_and_drawn_again(tmp_path):
     for name in answer_figure.STUDIES:
         (tmp_path / "study" / name).mkdir(parents=True)
-        shutil.copy(ROOT / "docs" / "study" / name / "study.json", tmp_path / "study" / name)
+        study_folder.save_summary(tmp_path / "study" / name, json.dumps(study_of_docs(name)))
     page, file = tmp_path / "answer.md", tmp_path / "study" / "camvid_heads" / "study.json"
     page.write_text("![chart](study/answer.svg)\n")
     fill_markdown.fill_page(str(page), say=lambda line: None)
@@ -1031,7 +1052,11 @@ def test_a_chart_that_other_numbers_drew_is_found_and_drawn_again(tmp_path):
 
 
 def _studies(folder):
-    return {name: json.loads((folder / "study" / name / "study.json").read_text()) for name in answer_figure.STUDIES}
+    return {name: study_folder.load_summary(folder / "study" / name) for name in answer_figure.STUDIES}
+
+
+def study_of_docs(name):
+    return study_folder.load_summary(ROOT / "docs" / "study" / name)
 
 
 def _agree(ours, theirs, where=""):
@@ -1066,7 +1091,7 @@ def test_study_json_in_docs_is_what_its_runs_and_todays_configuration_say(name, 
     runs = grid.expand(configuration)
     found = findings.read(folder, {run.id: grid.settings(run.config) for run in runs})
     fresh = json.loads(json.dumps(findings.summarise(configuration, found, runs, folder)))
-    written = json.loads((folder / "study.json").read_text())
+    written = study_of_docs(name)
     resampled = (
         "se_frames",
         "standard_error",
@@ -1086,11 +1111,10 @@ def test_study_json_in_docs_is_what_its_runs_and_todays_configuration_say(name, 
 
 
 def test_choices_of_the_grid_are_those_that_the_held_out_frames_made():
-    path = ROOT / "docs" / "study" / "camvid_tuning" / "study.json"
     spec = importlib.util.spec_from_file_location("study_camvid_constants", ROOT / "configs/study_camvid.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for choice in json.loads(path.read_text())["choices"]:
+    for choice in study_of_docs("camvid_tuning")["choices"]:
         kind, name = choice["name"].split(", ")
         constants = module.LEARNING_RATE if kind == "learning rate" else module.VOID_WEIGHT
         # A choice whose runs have not all been made leaves the default, and nothing of the grid that needs it is run.

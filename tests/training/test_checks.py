@@ -50,6 +50,14 @@ MISTAKES = [
     ("model.decoder_widths=(8, 8)", "decoder_widths"),
     ('model.encoder_weights="imagenet"', "encoder_weights"),
     ('loss.class_weights="inverse"', "median_frequency"),
+    ("loss.tversky_alpha=0.7", "tversky_alpha=0.7 is for the Dice term.*dice_weight=-1 and inverted_dice_weight=-1"),
+    ("loss.main_weight=0.0;loss.dice_weight=1.0;loss.focal_gamma=2.0", "focal_gamma=2.0 is for the main term"),
+    ('treatment.name="ignore";treatment.void_weight=0.5', "void_weight=0.5 weighs void"),
+    ("loss.label_smoothing=-1.0", "config.loss: label_smoothing must be between 0 and 1"),
+    ("loss.dice_weight=1.0;loss.tversky_beta=-1.0", "config.loss: tversky_beta must be"),
+    ('loss.main_weight=float("nan")', "main_weight"),
+    ('treatment.void_weight=float("nan")', "void_weight"),
+    ('treatment.abstain="calibrated";data.calibration_fraction=0.0;eval.every_steps=0', "abstain=calibrated"),
     ("train.jit_compile=True;train.deterministic=True", "deterministic"),
 ]
 

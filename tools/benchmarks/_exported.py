@@ -15,9 +15,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 import numpy as np
 
 import tfrecords
+from kseg import iou
 from kseg.data import input_pipeline
 from kseg.export import runtimes
-from kseg.metrics import iou
 
 
 def main(records_dir, split, *folders):

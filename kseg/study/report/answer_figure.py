@@ -58,7 +58,7 @@ def points(studies: dict[str, dict]) -> list[dict]:
             arms.setdefault(match[1], []).append(arm["curve"])
     for panel in ("dropped", "unseen"):  # the group that joined void is the only void of kind "dropped" there
         for treatment, name in (("ignore", 0), ("background_class", 1), ("entropic", 3)):
-            key = f"leave-out, cost: {treatment}-w8-seen (mean of 3) - ignore-w8-seen (mean of 3), forced_miou"
+            key = f"leave-out, cost: {treatment}-w8-seen - ignore-w8-seen, forced_miou"
             entry = _contrast(studies["camvid"], key) if treatment != "ignore" else {"estimate": 0.0}
             # Lowest to highest group are no interval of the mean, so no bar is drawn.
             caught = _y(arms[treatment], panel) | {"y_low": None, "y_high": None}

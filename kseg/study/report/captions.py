@@ -9,6 +9,10 @@ _INTERVALS = (
     "them, by which they are judged. Blue circles: exploratory; hollow: one seed, no interval. An arrow: the interval "
     "goes on. Grey: the margin, fixed beforehand."
 )
+GROUP = (  # behind the caption that a study's configuration gives a group of contrasts
+    "Forced mIoU over all labelled pixels; AUROC of scene void against labelled pixels, both off the edges. "
+    f"{_INTERVALS}"
+)
 CAPTIONS = {  # name: (title, caption)
     "void_caught": (
         "What void costs to catch",
@@ -47,12 +51,6 @@ CAPTIONS = {  # name: (title, caption)
         "Filled: both off the edges; hollow: all pixels. Marks: mean over seeds (and folds); lines: lowest to "
         "highest. AP depends on how much void of the kind there is; at 1 % it is brought to that prevalence. FPR95: "
         "share of labelled pixels lost where 95 % of the void is caught. ↑ more is better, ↓ less.",
-    ),
-    "attribution": (
-        "What in Dice plus inverted Dice does what",
-        "Arms that differ in one thing, and such arms against ignore: masked leaves void out of the loss, dice_only "
-        "lacks the inverted term, the softmax reading has no sigmoids. Forced mIoU over all labelled pixels; AUROC of "
-        f"scene void against labelled pixels, both off the edges. {_INTERVALS}",
     ),
     "leave_out": (
         "Seen and unseen void, group by group",

@@ -1,11 +1,9 @@
 """The figures of a study's contrasts: f(study, narrow) -> matplotlib Figure, or None where nothing was measured.
 
-Each contrast is in one of them: capacity and rejection for the plain ones, attribution for what takes answer 3 apart,
-left_out for void that training did or did not show, all_void and caught for every kind. Picks the rows;
-kseg/study/report/charts.py draws them.
+Each contrast is in one of them: capacity and rejection for the plain ones, group for those that the study's
+configuration sets apart, left_out for void that training did or did not show, all_void and caught for every kind.
+Picks the rows; kseg/study/report/charts.py draws them.
 """
-
-import re
 
 from matplotlib.figure import Figure
 
@@ -25,9 +23,9 @@ def rejection(study, narrow=False):
     return _figure(study, narrow, [("", "AUROC", _plain(study, SCENE))])
 
 
-def attribution(study, narrow=False):
-    """What of answer 3 does what: the arms that are like it but for one thing, in both measures."""
-    entries = [entry for entry in _measured(study) if _attributes(study, entry)]
+def group(study, narrow=False, *, name):
+    """The contrasts of one of the study's groups, in both measures."""
+    entries = [entry for entry in _measured(study) if entry["group"] == name]
     panels = [("forced mIoU", "forced_miou"), ("AUROC, scene void", SCENE)]
     return _figure(study, narrow, [(title, title.split(",")[0], _of(entries, measure)) for title, measure in panels])
 
@@ -85,12 +83,7 @@ def _of(entries, measure):
 
 
 def _plain(study, measure):
-    return [entry for entry in _of(_measured(study), measure) if not _attributes(study, entry)]
-
-
-def _attributes(study, entry):
-    """Whether a contrast is one of attribution: by its own name or by the stage of its arm."""
-    return "attribution" in (entry["name"], study["arms"].get(entry["arm"], {}).get("stage"))
+    return [entry for entry in _of(_measured(study), measure) if not entry["group"]]
 
 
 def _figure(study, narrow, panels):
@@ -139,10 +132,7 @@ def _pair(entry):
 
 def _name(entry):
     """Arm − reference (seeds); what both are means of is said once."""
-    sides, common = [entry["arm"], entry["reference"]], ""
-    folds = [re.fullmatch(r"(.*) \((mean of \d+)\)", side) for side in sides]
-    if all(folds) and folds[0][2] == folds[1][2]:
-        sides, common = [match[1] for match in folds], f"{folds[0][2]} folds, "
+    common = f"mean of {entry['mean_of']} folds, " if entry["mean_of"] > 1 else ""
     # Lines break at the minus and before the brackets alone.
     counted = f"({common}{seeds(len(entry['seeds']))})".replace(" ", "\u00a0")
-    return f"{sides[0]} −\u00a0{sides[1]} {counted}"
+    return f"{entry['arm']} −\u00a0{entry['reference']} {counted}"

@@ -5,6 +5,7 @@ the panels; kseg/study/report/contrast_figures.py has the contrasts' figures, ks
 kseg/study/report/charts.py draws the marks.
 """
 
+import functools
 import io
 
 import matplotlib
@@ -31,9 +32,13 @@ _KINDS = {
 
 def figures(study: dict) -> dict:
     """{name: (title, caption, function)} of every figure that this study has the runs for."""
-    return {
-        name: (*captions.CAPTIONS[name], function) for name, function in _EVERY.items() if function(study) is not None
+    every = {name: (*captions.CAPTIONS[name], function) for name, function in (_BEFORE | _BEHIND).items()}
+    groups = {
+        name: (group["title"], f"{group['caption']} {captions.GROUP}", functools.partial(_GROUP, name=name))
+        for name, group in study["groups"].items()
     }
+    order = [*_BEFORE, *groups, *_BEHIND]
+    return {name: (every | groups)[name] for name in order if (every | groups)[name][2](study) is not None}
 
 
 def render(function, study: dict, kind: str, narrow: bool = False) -> bytes:
@@ -208,15 +213,17 @@ def training(study, narrow=False):
     return figure
 
 
-# In the page's order.
-_EVERY = {
+# In the page's order; the study's own groups of contrasts come between.
+_BEFORE = {
     "void_caught": void_caught,
     "capacity": contrast_figures.capacity,
     "rejection": contrast_figures.rejection,
     "all_void": contrast_figures.all_void,
     "caught": contrast_figures.caught,
     "kinds": kinds,
-    "attribution": contrast_figures.attribution,
+}
+_GROUP = contrast_figures.group
+_BEHIND = {
     "leave_out": leave_out,
     "left_out": contrast_figures.left_out,
     "left_out_caught": contrast_figures.left_out_caught,

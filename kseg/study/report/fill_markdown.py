@@ -4,13 +4,12 @@ A number on the page stands between two comments that Markdown does not show:
 
     <!--camvid/contrasts/capacity/estimate signed-->+0.4<!--/-->
 
-First the study (docs/study/<name>/study.json beside the page), then keys into it; an entry of a list is named by its
-"key". Then how it is written. What a study does not have (yet) is written "not yet measured"; so is all of a study
-that has not been made, but where the page has a number, its study must be there. Does not measure.
+First the study (docs/study/<name>/study.json or study.json.xz beside the page), then keys into it; an entry of a list
+is named by its "key". Then how it is written. What a study does not have (yet) is written "not yet measured"; so is all
+of a study that has not been made, but where the page has a number, its study must be there. Does not measure.
 """
 
 import functools
-import json
 import os
 import re
 import statistics
@@ -18,7 +17,8 @@ import statistics
 import numpy as np
 
 from kseg.evaluation import pixel_counts
-from kseg.study import results
+from kseg.study import folder as study_folder
+from kseg.study import measures, results
 
 NOT_YET = "not yet measured"
 _CHART = "study/answer.svg"
@@ -67,13 +67,13 @@ def fill(text: str, studies_dir: str) -> str:
     """
     studies = {}
     for name in dict.fromkeys(match[2] for match in _SPOT.finditer(text)):
-        file = os.path.join(studies_dir, name, "study.json")
-        studies[name] = _load(file)
+        file = os.path.join(studies_dir, name, study_folder.SUMMARY)
+        studies[name] = study_folder.load_summary(os.path.dirname(file))
         written = sum(match[5].strip() != NOT_YET for match in _SPOT.finditer(text) if match[2] == name)
         if studies[name] is None and written:
             raise ValueError(
-                f"{file} is missing, and {written} places of the page hold what it said; put it there, or write "
-                f"{NOT_YET!r} at each of them."
+                f"{file} or {study_folder.SUMMARY}.xz is missing, and {written} places of the page hold what it said; "
+                f"put it there, or write {NOT_YET!r} at each of them."
             )
 
     def spot(match):
@@ -103,24 +103,10 @@ def look_up(study, path: str):
     return value
 
 
-def _load(path):
-    """A study.json's content; None where there is no such file."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            study = json.load(file)
-    except FileNotFoundError:
-        return None
-    except (ValueError, IsADirectoryError):
-        study = None
-    if not isinstance(study, dict):
-        raise ValueError(f"{path}: expected a study's JSON object; render it again (tools/study.py --report_only).")
-    return study
-
-
 def _draw(folder, check, say):
     from kseg.study.report import answer_figure  # matplotlib takes its time
 
-    studies = {name: _load(os.path.join(folder, name, "study.json")) for name in answer_figure.STUDIES}
+    studies = {name: study_folder.load_summary(os.path.join(folder, name)) for name in answer_figure.STUDIES}
     if None in studies.values():
         raise ValueError(f"{folder}: the chart {_CHART} needs {' and '.join(studies)} there, and study.json in each.")
     if answer_figure.is_current(studies, folder):
@@ -160,18 +146,13 @@ def _contrasts(entries):
     measured = [entry for entry in entries if entry["seeds"]]
     for entry in sorted(measured, key=lambda entry: not entry["primary"]):
         mark = "**" if entry["primary"] else ""
-        names = f"{mark}{_side(entry['arm'])} − {_side(entry['reference'])}{mark}"
+        names = f"{mark}{measures.sides(entry, '−')}{mark}"
         seeds = str(len(entry["seeds"]))
         cells = [names, _measure(entry["measure"]), seeds, _interval(entry), f"{mark}{entry['verdict']}{mark}"]
         lines.append(f"| {' | '.join(cells)} |")
     if len(measured) < len(entries):
         lines += ["", f"{len(entries) - len(measured)} further contrasts of the plan have no runs yet."]
     return "\n".join([*lines, ""])
-
-
-def _side(name):
-    """An arm as readers know it; several folds of leave-classes-out have their common beginning as a name."""
-    return name.replace("-seen (mean of 3)", ", mean of the folds")
 
 
 def _measure(name):

@@ -1,4 +1,4 @@
-"""study.json -> report.html: one page that loads nothing from outside, and the figures beside it as PNG and SVG.
+"""study.json -> report.html, one page that loads nothing from outside, and the figures beside it as PNG and SVG.
 
 Answers how a study looks to a reader; every number on the page is in study.json. Does not compute any.
 """
@@ -9,18 +9,22 @@ import os
 
 import jinja2
 
+from kseg.study import folder as study_folder
 from kseg.study import measures, results
 from kseg.study.report import figures, tables
+from tfrecords import files
+
+FIGURES = "figures"
 
 
 def write(study: dict, folder: str, pictures: dict | None = None) -> str:
-    """Writes study.json, figures/*.png and *.svg, and report.html; returns the page's path.
+    """Writes study.json (.xz beside an archive), figures/*.png and *.svg, and report.html; returns the page's path.
 
     Args:
       study: what findings.summarise returned.
       pictures: {title: (caption, PNG bytes)} shown before the tables; only of data that may be published.
     """
-    os.makedirs(os.path.join(folder, "figures"), exist_ok=True)
+    os.makedirs(os.path.join(folder, FIGURES), exist_ok=True)
     shown = []
     for name, (title, caption, function) in figures.figures(study).items():
         wide, narrow = (figures.render(function, study, "svg", narrow=narrow) for narrow in (False, True))
@@ -29,15 +33,30 @@ def write(study: dict, folder: str, pictures: dict | None = None) -> str:
             ("_narrow.svg", narrow),
             (".png", figures.render(function, study, "png")),
         ):
-            with open(os.path.join(folder, "figures", name + suffix), "wb") as file:
-                file.write(content)
+            files.write_file(os.path.join(folder, FIGURES, name + suffix), content)
         shown.append(_figure(name, title, caption, "image/svg+xml", wide, narrow))
     for number, (title, (caption, content)) in enumerate((pictures or {}).items()):
         shown.append(_figure(f"pictures{number}", title, caption, "image/png", content, b"") | {"sheet": True})
-    results.write_text(os.path.join(folder, "study.json"), to_text(study))
+    study_folder.save_summary(folder, to_text(study))
     path = os.path.join(folder, "report.html")
     results.write_text(path, page(study, shown))
     return path
+
+
+def write_figures(study: dict, folder: str, names: list[str] | None) -> None:
+    """Writes figures/*.svg alone: all, or those of these names.
+
+    Raises:
+      ValueError: at a name that no figure of the study has; nothing is written.
+    """
+    drawn = figures.figures(study)
+    for name in names or ():
+        if name not in drawn:
+            raise ValueError(f"publish_figures: there is no figure {name!r}, expected some of {', '.join(drawn)}.")
+    os.makedirs(os.path.join(folder, FIGURES), exist_ok=True)
+    for name in drawn if names is None else names:
+        content = figures.render(drawn[name][2], study, "svg")
+        files.write_file(os.path.join(folder, FIGURES, f"{name}.svg"), content)
 
 
 def to_text(study: dict) -> str:
@@ -72,7 +91,7 @@ def _cards(study):
     for entry in study["contrasts"]:
         if not entry["primary"]:
             continue
-        what = f"{entry['arm']} − {entry['reference']}, {measures.measure_name(entry['measure'])}"
+        what = f"{measures.sides(entry, '−')}, {measures.measure_name(entry['measure'])}"
         unit, interval, lines = measures.unit(entry["measure"]), "", []
         if entry.get("estimate") is not None:
             lines.append(f"Difference {_signed(entry['estimate'])} {unit}, {_seeds(entry)}")

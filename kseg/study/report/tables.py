@@ -48,7 +48,7 @@ def _contrasts(study):
     columns += ["SE seeds", "SE frames", "df", "p", "contrast"]
     rows = []
     for entry in study["contrasts"]:
-        cells = [_word(f"{entry['arm']} − {entry['reference']}"), _word(measures.measure_name(entry["measure"]))]
+        cells = [_word(measures.sides(entry, "−")), _word(measures.measure_name(entry["measure"]))]
         cells.append(_word(verdict(entry)))
         cells += [
             _number(entry.get(key), "{:+.2f}", 100) for key in ("estimate", "low", "high", "holm_low", "holm_high")

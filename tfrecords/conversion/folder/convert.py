@@ -36,7 +36,7 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
     if not (options.images_dir or options.labels_dir or options.pairs):
         raise ValueError("--images_dir is missing or empty; see --help")
     options = layouts.with_cvat(options)
-    preset = presets.PRESETS.get(options.classes)
+    preset = presets.find(options.classes)
     table = preset.table if preset else tables.read(options.classes) if options.classes else None
     kind = annotated.MASKS if preset and not options.labels_dir else annotated.format_of(options)
     of_masks = kind == annotated.MASKS
@@ -76,8 +76,6 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
     for line in passed.lines():
         say(line)
     manifest = tfrecords.write(records_dir, table, splits, derived=derived, say=say, **{"image_format": "auto"} | write)
-    for line in settled.describe(table, seen):
-        say(line)
     if own_table:
         path = pathlib.Path(records_dir) / "classes.csv"
         files.write_file(path, tables.to_csv(table).encode())

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import pathlib
 
-from tfrecords import labels, pixels
+from tfrecords import files, labels, pixels
 from tfrecords.conversion.folder import names, pairing, supervisely, tables, yolo
 from tfrecords.conversion.folder.options import Options
 
@@ -67,9 +67,9 @@ def found(options: Options, preset, passed: pairing.Passed) -> tuple[list[Part],
 def split_folders(options: Options) -> list[tuple[str, pathlib.Path, pathlib.Path]]:
     """(split, folder of pictures, folder of labels): folders train, val, test; or ("", ...) where there are none."""
     image_root, label_root = pathlib.Path(options.images_dir), pathlib.Path(options.labels_dir or options.images_dir)
-    for root in (label_root, image_root):
+    for flag, root in (("labels_dir", label_root), ("images_dir", image_root)):
         if not root.is_dir():
-            raise FileNotFoundError(f"{root} is not a folder")
+            raise FileNotFoundError(f"--{flag}={files.place(root)} is not a folder")
     made = []
     for place in sorted(image_root.iterdir()):
         if place.is_dir() and place.name.lower() in pairing.SPLITS:

@@ -9,6 +9,8 @@ import os
 import pathlib
 import re
 
+from tfrecords import files
+
 _NOT_OURS = {"thumbs.db", "desktop.ini", "__macosx"}
 UNLABELLED = "unlabelled"  # the split of images whose label is missing, where they are kept
 SPLITS = {
@@ -60,7 +62,7 @@ def find(folder: str | os.PathLike, suffixes, passed: Passed, known=()) -> list[
                 passed.add(f"files that are no {kinds}{' ...' if len(suffixes) > 3 else ''}", entry.path)
 
     if not pathlib.Path(folder).is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder")
+        raise FileNotFoundError(f"{files.place(folder)} is not a folder")
     walk(pathlib.Path(folder), ())
     return found
 

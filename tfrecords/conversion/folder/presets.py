@@ -4,8 +4,10 @@ Each has its source in a comment. What is void is the publisher's choice where t
 """
 
 import dataclasses
+import difflib
+import os
 
-from tfrecords import labels
+from tfrecords import files, labels
 from tfrecords.conversion.folder import published, tables
 
 
@@ -175,3 +177,16 @@ PRESETS = {
         **_CITYSCAPES_LIKE,
     ),
 }
+
+
+def find(classes: str) -> Preset | None:
+    """The preset that --classes names; None where it names a file, or nothing.
+
+    Raises:
+        FileNotFoundError: neither; the message has the nearest preset.
+    """
+    if not classes or classes in PRESETS or os.path.exists(classes):
+        return PRESETS.get(classes)
+    near = difflib.get_close_matches(classes, PRESETS, 1)
+    hint = f"did you mean {near[0]}?" if near else f"presets are {', '.join(PRESETS)}"
+    raise FileNotFoundError(f"--classes={files.place(classes)} is neither a file nor a preset; {hint}")

@@ -2,7 +2,7 @@
 
 from tfrecords import labels
 from tfrecords.conversion import pairs
-from tfrecords.conversion.folder import masks, survey, tables
+from tfrecords.conversion.folder import masks, tables
 
 
 def settled(table, splits, seen, of_ids, say, published=False):
@@ -22,7 +22,7 @@ def settled(table, splits, seen, of_ids, say, published=False):
     binary = ids and set(ids) <= {0, 255} and 255 in ids and not of_ids and not seen.in_color
     if binary and (known is None or (255 not in known and 1 in known)):
         say("masks of 0 and 255: read as ids 0 and 1; --label_format=ids reads 255 as void")
-        seen.pixels[1], seen.frames[1], seen.pixels[255], seen.frames[255] = seen.pixels[255], seen.frames[255], 0, 0
+        seen.pixels[1], seen.pixels[255] = seen.pixels[255], 0
         table = table or tables.from_rows("own", [{"id": 0, "name": "background"}, {"id": 1, "name": "object"}])
         return table, masks.Reader(bytes([*range(255), 1]), ())
     by_color = bool(table) and any(p.reader and p.reader.by_color for v in splits.values() for p in v)
@@ -34,9 +34,9 @@ def settled(table, splits, seen, of_ids, say, published=False):
         if seen.colors.get(0) and len(rows) > 2:
             rows[0] |= {"name": "void", "void": "scene"}
         table = tables.from_rows("own", rows)
-        seen.pixels[:], seen.frames[:] = 0, 0
+        seen.pixels[:] = 0
         for i, code in enumerate(sorted(seen.colors)):
-            seen.pixels[i], seen.frames[i] = seen.colors[code], seen.color_frames[code]
+            seen.pixels[i] = seen.colors[code]
         say(f"masks in colour: each of {len(rows)} colours is a class, black is void; --classes names them")
     elif table is None:
         rows = [{"id": i, "name": f"class_{i}"} for i in ids if i != 255]
@@ -75,14 +75,3 @@ def with_fixed(table, where, seen, watched):
     fixed = labels.Label(free, "fixed void", None, "geometry", (0, 0, 0))
     source = present[0] if len(present) == 1 else tuple(present)
     return labels.LabelTable(table.name, (*table.labels, fixed)), pairs.Derived(source, free, where)
-
-
-def describe(table: labels.LabelTable, seen: survey.Survey) -> list[str]:
-    """Classes and void with their share of pixels and the label maps that have them, before fixed void."""
-    whole = max(1, int(seen.pixels.sum()))
-    lines = [f"{'id':>4} {'name':<28} {'void':<10} {'pixels, %':>10} {'images':>8}"]
-    for label in table.labels:
-        share, frames = 100 * seen.pixels[label.id] / whole, int(seen.frames[label.id])
-        note = "  in no image" if not frames else "  in under three images" if frames < 3 else ""
-        lines.append(f"{label.id:>4} {label.name:<28} {label.kind or '':<10} {share:>10.3f} {frames:>8}{note}")
-    return lines

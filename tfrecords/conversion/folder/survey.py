@@ -21,18 +21,15 @@ class Survey:
     """What all labels hold.
 
     Attributes:
-        pixels, frames: int64 [256], pixels of each id, and label maps that have it.
-        colors, color_frames: packed colour -> pixels, and label maps that have it, of masks of three channels without a
-            table.
+        pixels: int64 [256], of each id.
+        colors: packed colour -> pixels, of masks of three channels without a table.
         in_color: whether any of these is in colour; else all three channels of each are the same ids.
         void: sequence -> [frames, int32 [H, W], in how many a position is void].
     """
 
     pixels: np.ndarray
-    frames: np.ndarray
     void: dict
     colors: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    color_frames: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     in_color: bool = False
 
 
@@ -54,13 +51,11 @@ def look(pairs, void_ids, num_workers: int, progress: bool, allow_colors: bool =
         (_look, ordered[start : start + _CHUNK], watched, tuple(void_ids), allow_colors)
         for start in range(0, len(ordered), _CHUNK)
     ]
-    total = Survey(np.zeros(256, np.int64), np.zeros(256, np.int64), {})
+    total = Survey(np.zeros(256, np.int64), {})
     # Starting processes takes longer than looking at few labels.
     for part in runners.get("local", num_workers if len(calls) > 1 else 1, (), progress)("look", calls, len(ordered)):
         total.pixels += part.pixels
-        total.frames += part.frames
         total.colors.update(part.colors)
-        total.color_frames.update(part.color_frames)
         total.in_color |= part.in_color
         if total.in_color and len(total.colors) > _MAX_COLORS:
             raise ValueError(
@@ -96,7 +91,7 @@ def fixed(survey: Survey) -> tuple[dict[str, np.ndarray], list[str]]:
 
 
 def _look(pairs, watched, void_ids, allow_colors, count) -> Survey:
-    part = Survey(np.zeros(256, np.int64), np.zeros(256, np.int64), {})
+    part = Survey(np.zeros(256, np.int64), {})
     for pair in pairs:
         data = images.read_file(pair.label_path) if pair.payload is None else pair.payload
         count()
@@ -105,16 +100,13 @@ def _look(pairs, watched, void_ids, allow_colors, count) -> Survey:
             if values.ndim == 3:  # of one frame in grey alone nobody knows whether it is ids or colours
                 codes, pixels = np.unique(masks.packed(values), return_counts=True)
                 part.colors.update(dict(zip(codes.tolist(), pixels.tolist())))
-                part.color_frames.update(codes.tolist())
                 if not (values == values[..., :1]).all():
                     part.in_color = True
                     continue
             ids = pair.reader.ids_of(values, pair.label_path)
         else:
             ids = (pair.reader.read if pair.reader else images.decode_map)(data, pair.label_path)
-        histogram = images.histogram(ids)
-        part.pixels += histogram
-        part.frames += histogram > 0
+        part.pixels += images.histogram(ids)
         if pair.sequence in watched:
             void = np.isin(ids, void_ids)
             frames, counted = part.void.setdefault(pair.sequence, [0, np.zeros(void.shape, np.int32)])

@@ -1,0 +1,61 @@
+"""How a picture becomes a request: the bytes that a model decodes as a person sees the picture."""
+
+import io
+import os
+
+import PIL.Image
+
+from tfrecords import pixels
+
+
+def read_image(path, bits=0):
+    """A file as request bytes.
+
+    PNG and JPEG go as they are. A picture with an EXIF orientation is turned upright first, since TensorFlow's decoder
+    ignores orientation, and other formats are converted, as conversion to records does (tfrecords/pixels.py); both
+    losslessly, as PNG.
+
+    Args:
+      path: of the file.
+      bits: how many of 16 bits a picture uses, as of `kseg convert-folder --bits`; 0 for all.
+
+    Raises:
+      ValueError: if Pillow cannot read the file, or nothing says how bright its pixels are.
+    """
+    with open(path, "rb") as file:
+        contents = file.read()
+    return as_request_bytes(contents, path, bits)
+
+
+def as_request_bytes(contents, name="image", bits=0):
+    """As `read_image`, from the bytes of a file; `name` is for the error message."""
+    try:
+        with PIL.Image.open(io.BytesIO(contents)) as image:
+            pixels.check_depth(image, str(name), contents, bits)
+            # Asking a PNG without an EXIF chunk for its EXIF would decode it whole.
+            has_exif = image.format != "PNG" or "exif" in image.info
+            upright = not has_exif or image.getexif().get(0x0112, 1) in (0, 1)  # orientation: 1 is upright, 0 undefined
+            deep = bits and (image.mode.startswith("I") or contents[24:25] == b"\x10")
+            if image.format in ("PNG", "JPEG") and upright and image.mode != "CMYK" and not deep:
+                return contents
+            turned = pixels.decode(contents, str(name), bits)
+            buffer = io.BytesIO()
+            PIL.Image.fromarray(turned).save(buffer, "PNG", compress_level=1)
+            return buffer.getvalue()
+    except pixels.RefusedError as error:
+        raise ValueError(f"{error}.") from None
+    except PIL.UnidentifiedImageError:  # its text is the address of the bytes
+        raise ValueError(f"{name} is not a readable image (its format is not known).") from None
+    except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file, such as struct.error
+        reason = (str(error) or type(error).__name__).splitlines()[0].removeprefix(f"{name} cannot be decoded: ")
+        raise ValueError(f"{name} is not a readable image ({reason}).") from None
+
+
+def is_image_name(name):
+    """Whether a file in a folder counts as a picture, by its name."""
+    return os.path.splitext(name)[1].lower() in pixels.SUFFIXES
+
+
+def rgb(image):
+    """uint8 [H, W, 3] of a Pillow image: what TensorFlow's decoder makes of it, 16 bits cut to their upper byte."""
+    return pixels.rgb(image)

@@ -1,0 +1,125 @@
+"""A training run that is asked without an export answers as its export does; views are averaged in both."""
+
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+import small_models
+import tensorflow as tf
+from absl.testing import flagsaver
+
+from kseg import config
+from kseg.commands import flags
+from kseg.export import export, in_process
+from kseg.models import averaging
+from kseg.serving import local, tiles
+from tfrecords import labels
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """(the folder of a run with an untrained network, as training leaves it, its model, its treatment)."""
+    folder = tmp_path_factory.mktemp("run")
+    model, treatment = small_models.network()
+    settings = config.default()
+    settings.model.width, settings.model.depth, settings.treatment.name = 4, 2, "ignore"
+    settings.treatment.abstain = "calibrated"
+    model.save(folder / "model.keras")
+    stored = {
+        "dataset": {"digest": "d", "table": labels.CITYSCAPES.to_json()},
+        "config": json.loads(settings.to_json()),
+    }
+    (folder / "config.json").write_text(json.dumps(stored))
+    (folder / "calibration.json").write_text(json.dumps({"score": treatment.primary, "threshold": 2.4}))
+    return str(folder), model, treatment
+
+
+PICTURES = [
+    small_models.encode(small_models.picture(40, 61)),
+    small_models.encode(small_models.picture(70, 33), "JPEG"),
+]
+
+
+@pytest.mark.parametrize("average", ["", "flip,0.75"])
+def test_a_run_answers_as_its_export(run, tmp_path, average):
+    path = export.export(run[0], str(tmp_path / "e"), warmup_sizes=[(32, 48)], average=average)
+    with local.Local(path) as exported, in_process.RunModel(run[0], average) as here:
+        about = here.about()
+        assert {**exported.about(), "weights_sha256": ""} == {**about, "weights_sha256": ""}
+        assert about["average"] == average and about["operating_point"] == "calibrated" and here.ready()
+        for ours, theirs in zip(here.detail(PICTURES), exported.detail(PICTURES)):
+            for name in ("mask_png", "class_png", "void_score_png"):
+                ours_, theirs_ = (small_models.decode(getattr(detail, name)) for detail in (ours, theirs))
+                assert np.mean(ours_ != theirs_) <= 1e-3 and len(np.unique(theirs_)) > 1
+        image = small_models.picture(40, 61)[None]
+        assert (
+            np.mean(
+                here.predict("tensor", {"image": image})["mask"] != exported.predict("tensor", {"image": image})["mask"]
+            )
+            <= 1e-3
+        )
+        for model in (here, exported):
+            with pytest.raises(ValueError, match="neither a PNG nor a JPEG"):
+                model.masks([b"GIF89a"])
+
+
+def test_the_average_is_of_the_probabilities_of_the_views(run):
+    folder, model, treatment = run
+    image = small_models.picture(64, 96)
+    with in_process.RunModel(folder, "flip,0.5") as averaged, in_process.RunModel(folder) as plain:
+        (answer,), (alone,) = averaged.detail([small_models.encode(image)]), plain.detail([small_models.encode(image)])
+    x = tf.constant(image[None], tf.float32)
+    small = tf.image.resize(x, (32, 48))
+    views = [model(x), model(x[:, :, ::-1])[:, :, ::-1]]
+    views += [tf.image.resize(model(small), (64, 96)), tf.image.resize(model(small[:, :, ::-1])[:, :, ::-1], (64, 96))]
+    mean = sum(keras.ops.softmax(z[..., :19]) for z in views) / 4
+    expected = np.asarray(tf.argmax(mean, -1))[0]
+    assert np.mean(small_models.decode(answer.class_png) != expected) < 1e-3
+    assert np.mean(small_models.decode(alone.class_png) != expected) > 0.01
+    assert len(averaging.views("flip,0.5")) == 4
+
+
+def test_larger_views_are_counted_in_what_a_request_may_have(run):
+    with in_process.RunModel(run[0]) as plain, in_process.RunModel(run[0], "2") as larger:
+        one, four = plain.about(), larger.about()
+    assert four["activation_bytes_per_pixel"] > 4 * one["activation_bytes_per_pixel"]
+    assert four["limits"]["max_pixels"] <= one["limits"]["max_pixels"]
+
+
+def predict(*arguments):
+    """What the command says as it ends: its one line of errors, or None."""
+    from kseg.commands import predict as command
+
+    with flagsaver.flagsaver():
+        try:
+            flags.run(command, ["kseg predict", *map(str, arguments)])
+        except SystemExit as ended:
+            return ended.code
+
+
+def test_the_command_takes_a_run_and_averages(run, tmp_path):
+    (tmp_path / "a.png").write_bytes(PICTURES[0])
+    done = predict(f"--model={run[0]}", "--average=flip", f"--output_dir={tmp_path / 'out'}", tmp_path / "a.png")
+    assert not done, done
+    assert {"a_mask.png", "a_overlay.png", "predictions.json"} == set(os.listdir(tmp_path / "out"))
+    line = predict(f"--model={run[0]}", "--average=flop", f"--output_dir={tmp_path / 'out2'}", tmp_path / "a.png")
+    assert line.startswith("error: average='flop': 'flop' is not understood") and not (tmp_path / "out2").exists()
+    for other in ("--server=grpc://host:1", f"--model={tmp_path}"):
+        line = predict(other, "--average=flip", f"--output_dir={tmp_path}", "x")
+        assert "needs probabilities" in line and "kseg export --average" in line and "\n" not in line
+
+
+def test_a_run_that_is_not_finished_is_told(run, tmp_path):
+    (tmp_path / "config.json").write_text(open(os.path.join(run[0], "config.json")).read())
+    with pytest.raises(ValueError, match="model.keras does not exist; let tools/train.py .* finish first"):
+        in_process.RunModel(str(tmp_path))
+
+
+def test_tiles_and_averages_go_together(run):
+    contents = small_models.encode(small_models.picture(150, 210))
+    with in_process.RunModel(run[0], "flip") as model:
+        (whole,) = model.masks([contents])
+        (joined,) = tiles.Tiled(model, (100, 130), overlap=64).masks([contents])
+    assert np.mean(small_models.decode(whole) != small_models.decode(joined)) <= 1e-3
