@@ -97,7 +97,7 @@ def eval_dataset(manifest, split: str, indices=None) -> tf.data.Dataset:
       Dataset of {"image": uint8 [H, W, 3], "ids": uint8 [H, W], the published ids ([0, 0] where the split has no
       labels), "image_id": string}.
     """
-    count = len(manifest.index(split)[3])
+    count = len(manifest.index(split).image_ids)
     indices = np.arange(count) if indices is None else np.asarray(indices)
     read, image_format = decoding.reader(manifest, split), manifest.image_format
     has_labels = manifest.split(split).has_labels

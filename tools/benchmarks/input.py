@@ -117,7 +117,7 @@ def _usual(manifest):
         image = tf.image.random_hue(image, 0.02)
         return tf.saturate_cast(image, tf.uint8), tf.cast(both[..., 3], tf.uint8)
 
-    dataset = tf.data.TFRecordDataset(manifest.index("train")[0]).repeat()
+    dataset = tf.data.TFRecordDataset(manifest.index("train").files).repeat()
     dataset = dataset.map(load, num_parallel_calls=_THREADS, deterministic=True)
     return dataset.batch(_BATCH).prefetch(2).with_options(_options())
 
