@@ -6,8 +6,6 @@ that `--config.KEY=VALUE` works for each of them; "not used" is 0, "" or (), nev
 
 import ml_collections
 
-IGNORE_LABEL = 255
-
 
 def default() -> ml_collections.ConfigDict:
     """A full configuration; everything but `data.records_dir` has a usable value."""

@@ -13,7 +13,8 @@ import pathlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-IGNORE_LABEL = 255
+from tfrecords.labels import IGNORE_LABEL
+
 GREY = (112, 112, 112)  # 255; CamVid draws its sky in 128
 HATCH = ((255, 0, 255), (70, 0, 70))  # index K: its stripes
 HATCH_PX = 4  # width of a stripe

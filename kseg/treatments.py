@@ -29,9 +29,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from kseg import losses
-
-ENCODINGS = ("ignore", "background", "hybrid")
-
+from tfrecords.labels import ENCODINGS
 
 # Heads: which channels are what, how logits become probabilities, and which void scores they offer. -----------------
 

@@ -15,7 +15,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from tfrecords import png
+from tfrecords import png, strips
 from tfrecords.png import Header
 
 # A header may promise any size; what it promises would be allocated. 2^26 px is 8192 x 8192.
@@ -122,11 +122,14 @@ def encode_map(label_map: np.ndarray) -> bytes:
     Label maps are flat areas: the differences are nearly all zero, and zlib's run-length strategy takes 4.5 ms for
     1024x2048 px where Pillow takes 12 (level 1) to 18 ms (level 6), into fewer bytes than either
     (tools/benchmarks/convert.py). The strategy also searches no history, so its output depends on the pixels alone.
+    Large maps are stored in strips instead, of which training unpacks those that its crop needs (strips.py).
 
     Args:
         label_map: uint8 [H, W].
     """
     height, width = label_map.shape
+    if label_map.size >= strips.MIN_PIXELS:
+        return strips.encode(label_map)
     rows = np.empty((height, width + 1), np.uint8)
     rows[:, 0] = 2  # filter type "Up"
     rows[0, 1:] = label_map[0]

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,6 +69,22 @@ class Split:
     table: labels.LabelTable
 
 
+class Index(NamedTuple):
+    """Where the n records of a split are.
+
+    Attributes:
+        files: absolute paths of its shards.
+        file_of: int32 [n], each record's place in `files`.
+        offsets: int64 [n], the byte where it begins.
+        image_ids: n names.
+    """
+
+    files: list[str]
+    file_of: np.ndarray
+    offsets: np.ndarray
+    image_ids: list[str]
+
+
 @dataclasses.dataclass(frozen=True)
 class Manifest:
     """A whole folder.
@@ -94,12 +111,8 @@ class Manifest:
         tables = [split.table for split in self.splits.values() if split.has_labels]
         return tables[0] if tables and all(table == tables[0] for table in tables) else self.full_table
 
-    def index(self, split: str) -> tuple[list[str], np.ndarray, np.ndarray, list[str]]:
-        """Where the records of `split` are.
-
-        Returns:
-            files: absolute paths of its shards; file_of: int32 [n], each record's file; offsets: int64 [n], the byte
-            where it begins; image_ids: n names. Record order.
+    def index(self, split: str) -> "Index":
+        """Where the records of `split` are, in record order.
 
         Raises:
             ValueError: no such split.
@@ -108,7 +121,7 @@ class Manifest:
         files = [os.path.join(os.path.abspath(self.records_dir), shard.file) for shard in shards]
         file_of = np.repeat(np.arange(len(shards), dtype=np.int32), [shard.examples for shard in shards])
         offsets = np.concatenate([np.asarray(shard.offsets, np.int64) for shard in shards])
-        return files, file_of, offsets, [name for shard in shards for name in shard.image_ids]
+        return Index(files, file_of, offsets, [name for shard in shards for name in shard.image_ids])
 
     def split(self, name: str) -> Split:
         """The split of this name; ValueError, naming those there are, where it is missing."""

@@ -1,16 +1,18 @@
-"""One record -> pixels, as TensorFlow ops: read at its byte offset, decoded whole or, of a JPEG, only inside a box.
+"""One record -> pixels, as TensorFlow ops: read at its byte offset, decoded whole or, of a JPEG or a label map in
+strips, only inside a box.
 
 Refuses images and label maps whose size is not what their record states. Knows nothing of steps, augmentation or label
 tables.
 """
 
-import numpy as np
 import tensorflow as tf
+
+from tfrecords import strips
 
 _READ_BUFFER = 256 * 1024  # bytes; few requests per record on a network file system, little waste on a disk
 # libjpeg's own default and everybody's. TensorFlow's is the fast transform: up to 13 levels off, for 3 % of the time.
 _DCT = "INTEGER_ACCURATE"
-_FRAME = 12, 4  # bytes of a TFRecord before its data (length and its CRC) and after it (CRC of the data)
+_ZLIB_HEADER = b"\x78\x9c"  # of a stream with a window of 32 KiB
 
 
 def reader(manifest, split: str, cache: bool = False):
@@ -21,34 +23,15 @@ def reader(manifest, split: str, cache: bool = False):
       cache: read all of them now, and keep them in memory as they are stored.
     """
     files, file_of, offsets, _ = manifest.index(split)
-    shards = manifest.split(split).shards
-    ends = np.concatenate([[*shard.offsets[1:], shard.bytes] for shard in shards]).astype(np.int64)
-    sizes = tf.constant([shard.bytes for shard in shards], tf.int64)
-    files, file_of, starts, ends = tf.constant(files), tf.constant(file_of), tf.constant(offsets), tf.constant(ends)
+    files, file_of, starts = tf.constant(files), tf.constant(file_of), tf.constant(offsets)
     buffer = tf.constant(_READ_BUFFER, tf.int64)
 
-    def checked(index):
-        return tf.raw_ops.TFRecordDatasetV2(
+    def read(index):
+        # Checks the record's CRC: a hundredth of the time of an image, and all that covers a part of a label map.
+        records = tf.raw_ops.TFRecordDatasetV2(
             filenames=[files[file_of[index]]], compression_type="", buffer_size=buffer, byte_offsets=[starts[index]]
         )
-
-    def unchecked(index):
-        # The record's CRC costs more than its reading. In a PNG, each piece has a CRC of its own, which libpng checks.
-        header, data_end = starts[index] + _FRAME[0], ends[index] - _FRAME[1]
-        return tf.raw_ops.FixedLengthRecordDatasetV2(
-            filenames=[files[file_of[index]]],
-            header_bytes=header,
-            record_bytes=data_end - header,
-            footer_bytes=sizes[file_of[index]] - data_end,
-            buffer_size=buffer,
-            compression_type="",
-        )
-
-    open_at = unchecked if manifest.image_format == "png" else checked
-
-    def read(index):
-        records = tf.data.experimental.from_variant(open_at(index), tf.TensorSpec([], tf.string))
-        return records.take(1).get_single_element()
+        return tf.data.experimental.from_variant(records, tf.TensorSpec([], tf.string)).take(1).get_single_element()
 
     if not cache:
         return read
@@ -66,6 +49,20 @@ def decode_labels(example, key: str):
     labels = tf.squeeze(tf.io.decode_png(example[key], channels=1), -1)
     _check_size("label map", example, tf.shape(labels))
     return labels
+
+
+def decode_label_box(example, key: str, box):
+    """The part of a label map inside `box` (int32 [2] start and size): uint8 [h, w].
+
+    Of a map in strips (tfrecords/strips.py) only those are unpacked that the box meets; any other map is decoded whole.
+    """
+    encoded, (start, size) = example[key], box
+    is_striped = tf.strings.substr(encoded, strips.PLACE + 4, 4) == strips.KIND
+    return tf.cond(
+        is_striped,
+        lambda: _decode_strips(example, encoded, start, size),
+        lambda: tf.slice(decode_labels(example, key), start, size),
+    )
 
 
 def decode_image(example, image_format: str):
@@ -92,6 +89,24 @@ def decode_box(example, image_format: str, box):
     encoded = example["image_encoded"]
     _check_size("image", example, tf.image.extract_jpeg_shape(encoded)[:2])
     return tf.image.decode_and_crop_jpeg(encoded, tf.concat([start, size], 0), channels=3, dct_method=_DCT)
+
+
+def _decode_strips(example, encoded, start, size):
+    def numbers(place, length):
+        return tf.io.decode_raw(tf.strings.substr(encoded, place, length), tf.int32, little_endian=False)
+
+    _check_size("label map", example, numbers(16, 8)[::-1])
+    height, width = tf.unstack(image_size(example))
+    table = numbers(strips.PLACE + 8, numbers(strips.PLACE, 4)[0])
+    rows, offsets = table[0], table[1:]
+    first, last = start[0] // rows, (start[0] + size[0] - 1) // rows + 1
+    packed = tf.strings.substr(encoded, offsets[first], offsets[last] - offsets[first])
+    # The record's CRC covers these bytes: no checksum of the whole map is needed.
+    unpacked = tf.io.decode_compressed(tf.strings.join([_ZLIB_HEADER, packed]), "ZLIB")
+    count = tf.minimum(last * rows, height) - first * rows
+    # A byte before each row is its filter type: none.
+    pixels = tf.reshape(tf.io.decode_raw(unpacked, tf.uint8), [count, width + 1])
+    return tf.slice(pixels, [start[0] - first * rows, 1 + start[1]], size)
 
 
 def _check_size(what: str, example, size):

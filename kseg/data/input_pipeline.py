@@ -6,7 +6,7 @@ example) alone. So there is no position to save, any step is reached at once, an
 number of input pipelines, threads or shards. Records are read at the byte offsets that the manifest lists.
 
 Scale and crop are drawn before the image is decoded, from its size: of a JPEG only the crop is decoded, and only the
-crop is resized, coloured and copied. One label map is decoded per example.
+crop is resized, coloured and copied. One label map is decoded per example, of a large one the strips under the crop.
 
 Which images are held out to choose thresholds is decided here too (`split_calibration`). The model, the loss and the
 metrics are elsewhere.
@@ -97,7 +97,7 @@ def eval_dataset(manifest, split: str, indices=None) -> tf.data.Dataset:
       Dataset of {"image": uint8 [H, W, 3], "ids": uint8 [H, W], the published ids ([0, 0] where the split has no
       labels), "image_id": string}.
     """
-    count = len(manifest.index(split)[3])
+    count = len(manifest.index(split).image_ids)
     indices = np.arange(count) if indices is None else np.asarray(indices)
     read, image_format = decoding.reader(manifest, split), manifest.image_format
     has_labels = manifest.split(split).has_labels
@@ -206,7 +206,8 @@ def _crop(example, seed, config, image_format, labels_key, lookup, num_classes):
     tries = _CROP_TRIES if balanced else 1
     uniforms = _uniforms(seed, _PLACES + 2 * tries)
     size = decoding.image_size(example)
-    labels = decoding.decode_labels(example, labels_key)
+    # One crop meets a part of the label map; where several are tried, the map is decoded once, as a whole.
+    labels = decoding.decode_labels(example, labels_key) if balanced else None
 
     def draw(attempt):
         place = tf.slice(uniforms, [_PLACES + 2 * attempt], [2])
@@ -221,7 +222,7 @@ def _crop(example, seed, config, image_format, labels_key, lookup, num_classes):
             options.rotate_degrees,
         )
         box = augment.turned_box(window, size, crop_size) if rotated else window[:2]
-        shown = tf.slice(labels, *box)
+        shown = tf.slice(labels, *box) if balanced else decoding.decode_label_box(example, labels_key, box)
         if rotated:
             target = augment.turn_target(shown, window, box, crop_size, lookup)
         else:

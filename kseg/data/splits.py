@@ -31,7 +31,7 @@ def split_calibration(config, manifest) -> tuple[np.ndarray, np.ndarray]:
     fraction, split = config.data.calibration_fraction, config.data.train_split
     if not 0 <= fraction < 1:
         raise ValueError(f"data.calibration_fraction is {fraction}; expected a share from 0 (none) to below 1.")
-    image_ids = manifest.index(split)[3]
+    image_ids = manifest.index(split).image_ids
     everything = np.arange(len(image_ids), dtype=np.int64)
     if fraction == 0:
         return everything, everything[:0]

@@ -71,7 +71,7 @@ def evaluate(
             f"split {split!r} of {manifest.records_dir} has {table.num_classes} classes, the model "
             f"{treatment.num_classes}; evaluate on records with the classes it was trained on."
         )
-    image_ids = manifest.index(split)[3]
+    image_ids = manifest.index(split).image_ids
     indices = np.arange(len(image_ids)) if indices is None else np.asarray(indices)
     image_ids = tuple(image_ids[i] for i in indices)
     has_labels = manifest.split(split).has_labels

@@ -166,7 +166,7 @@ def _agreement(run, answer, pictures):
 def _pictures(run, records_dir, number):
     manifest = tfrecords.info(records_dir or run.config.data.records_dir)
     split = run.config.data.train_split
-    total = len(manifest.index(split)[3])
+    total = len(manifest.index(split).image_ids)
     if number < 1:
         raise ValueError(f"num_pictures={number}: expected at least 1.")
     indices = np.unique(np.linspace(0, total - 1, min(number, total)).astype(int))

@@ -243,7 +243,7 @@ def test_crops_full_of_one_class_are_drawn_again(manifest, pairs, tmp_path):
 def test_calibration_images_are_the_end_of_each_sequence_after_a_gap(manifest):
     config = _config()
     config.data.calibration_fraction = 0.25
-    image_ids = manifest.index("train")[3]
+    image_ids = manifest.index("train").image_ids
     training, calibration = splits.split_calibration(config, manifest)
     # 7 frames: round(1.75) = 2 held out after a gap of 1; 6 frames: round(1.5) = 2 likewise.
     assert sorted(image_ids[index] for index in calibration) == _IDS[5:7] + _IDS[11:13]

@@ -97,7 +97,7 @@ def _frame(manifest, split, one) -> dict:
 
 
 def _sheet(manifest, name) -> dict:
-    _, _, _, image_ids = manifest.index(name)
+    image_ids = manifest.index(name).image_ids
     # Records lie in order of a hash: any run of them is a mixture.
     return {"name": name, "frames": _frames(manifest, [(name, image_id) for image_id in image_ids[:_SHEET]])}
 

@@ -117,7 +117,7 @@ def _usual(manifest):
         image = tf.image.random_hue(image, 0.02)
         return tf.saturate_cast(image, tf.uint8), tf.cast(both[..., 3], tf.uint8)
 
-    dataset = tf.data.TFRecordDataset(manifest.index("train")[0]).repeat()
+    dataset = tf.data.TFRecordDataset(manifest.index("train").files).repeat()
     dataset = dataset.map(load, num_parallel_calls=_THREADS, deterministic=True)
     return dataset.batch(_BATCH).prefetch(2).with_options(_options())
 
@@ -136,13 +136,13 @@ def _steps(manifest) -> dict[str, float]:
             return example
         numbers = tf.random.stateless_uniform([9], [0, number])
         window = augment.draw_window(numbers, decoding.image_size(example), _CROP, 0.5, 2.0)
-        labels = decoding.decode_labels(example, "ignore_png")
+        labels = decoding.decode_label_box(example, "ignore_png", window[:2])
         if stop == 2:
             return labels, window
         pixels = decoding.decode_box(example, image_format, window[:2])
         if stop == 3:
             return labels, pixels
-        target = augment.crop_target(tf.slice(labels, *window[:2]), window, _CROP)
+        target = augment.crop_target(labels, window, _CROP)
         if stop == 4:
             return target, pixels
         options = config.augment
