@@ -63,7 +63,9 @@ def default() -> ml_collections.ConfigDict:
     model.upsample = "bilinear"  # bilinear | transpose
     model.activation = "relu"
     model.dropout = 0.0  # before the logits
-    model.init_from = ""  # a .keras file whose weights are loaded before the first step, by layer name where shapes fit
+    # A .keras file, or the workdir of a finished run, whose weights are loaded before the first step, by layer name
+    # where shapes fit.
+    model.init_from = ""
 
     # Weights of the loss terms; -1 = the treatment's own default, tabled in kseg/treatments.py.
     config.loss = loss = ml_collections.ConfigDict()
@@ -108,6 +110,8 @@ def default() -> ml_collections.ConfigDict:
     config.eval = evaluation = ml_collections.ConfigDict()
     evaluation.every_steps = 0  # on the calibration images during training; 0 = only at the end
     evaluation.batch_size = 4  # over all replicas
+    # best.keras is chosen by the mean IoU of the classes that have so many labelled pixels in the held-out images.
+    evaluation.best_min_pixels = 1000
     # (0, 0): the network sees each image at its own size. Otherwise px, height and width it is resized to first; the
     # logits are interpolated to the image's size before anything is decided or scored.
     evaluation.input_size = (0, 0)
@@ -120,6 +124,8 @@ def default() -> ml_collections.ConfigDict:
 
     config.log = log = ml_collections.ConfigDict()
     log.every_steps = 50
+    # Dotted names of functions f(config, workdir) -> a Keras callback, as ("my_callbacks.tracker",): docs/tracking.md.
+    log.callbacks = ()
     log.pictures = 4  # calibration images drawn into TensorBoard at each evaluation
     return config
 

@@ -19,7 +19,9 @@ from kseg.distribution.collectives import all_reduce_sum
 _serializable = keras.saving.register_keras_serializable("kseg")
 
 
-def create(config, total_steps: int, precision: str = "float32", in_encoder=()) -> keras.optimizers.Optimizer:
+def create(
+    config, total_steps: int, precision: str = "float32", in_encoder=(), earlier_totals=()
+) -> keras.optimizers.Optimizer:
     """The optimizer that `config` (kseg.config's `optimizer` block) asks for.
 
     Args:
@@ -27,6 +29,7 @@ def create(config, total_steps: int, precision: str = "float32", in_encoder=()) 
             clip_norm, encoder_rate.
         total_steps: steps of the schedule.
         precision: under "mixed_float16" the optimizer scales the loss.
+        earlier_totals: totals at which the schedule had ended before it was extended (`Schedule`).
         in_encoder: a bool for each variable that is trained, in order: whether `encoder_rate` applies to it.
     Raises: ValueError for a name or schedule that does not exist, or a value out of range.
     """
@@ -36,7 +39,7 @@ def create(config, total_steps: int, precision: str = "float32", in_encoder=()) 
         if not 0 <= config[key] < math.inf:
             raise ValueError(f"optimizer.{key} must be a finite number >= 0 (0 is off); got {config[key]!r}.")
     common = {
-        "learning_rate": learning_rate(config, total_steps),
+        "learning_rate": learning_rate(config, total_steps, earlier_totals),
         # AdamW refuses None; the others do no work for it.
         "weight_decay": config.weight_decay if config.weight_decay or config.name == "adamw" else None,
         "global_clipnorm": config.clip_norm or None,
@@ -48,9 +51,11 @@ def create(config, total_steps: int, precision: str = "float32", in_encoder=()) 
     return LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
 
 
-def learning_rate(config, total_steps: int) -> "Schedule":
+def learning_rate(config, total_steps: int, earlier_totals=()) -> "Schedule":
     """The schedule that `config` (kseg.config's `optimizer` block) asks for."""
-    return Schedule(config.learning_rate, total_steps, config.schedule, config.warmup_steps, power=config.poly_power)
+    return Schedule(
+        config.learning_rate, total_steps, config.schedule, config.warmup_steps, config.poly_power, earlier_totals
+    )
 
 
 @_serializable
@@ -58,36 +63,48 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up, then cosine, polynomial or no decay.
 
     Step k (from 0) of the first `warmup_steps` has peak (k + 1) / warmup_steps. After that, with t in [0, 1] the share
-    of the remaining steps that is done: cosine peak (1 + cos pi t) / 2, poly peak (1 - t)^power, constant peak.
+    of the remaining steps that is done: cosine peak (1 + cos pi t) / 2, poly peak (1 - t)^power, constant peak. A
+    schedule that was extended decays from the peak again after each step in `earlier_totals`, without another warm-up.
 
     Args:
         peak: learning rate.   total_steps: steps after which the rate stays at its end.
         kind: "cosine", "poly" or "constant".   warmup_steps: 0 is none.   power: of "poly".
+        earlier_totals: ascending steps, all below total_steps; () = never extended.
     """
 
-    def __init__(self, peak, total_steps, kind="cosine", warmup_steps=0, power=0.9, name="schedule"):
+    def __init__(self, peak, total_steps, kind="cosine", warmup_steps=0, power=0.9, earlier_totals=(), name="schedule"):
         super().__init__()
         if kind not in _DECAYS:
             raise ValueError(f"optimizer.schedule must be one of {', '.join(sorted(_DECAYS))}; got {kind!r}.")
         if not 0 < peak < math.inf:
             raise ValueError(f"optimizer.learning_rate must be above 0; got {peak!r}.")
-        if not 0 <= warmup_steps <= total_steps:
+        ends = [*map(int, earlier_totals), int(total_steps)]
+        if not 0 <= warmup_steps <= ends[0]:
             raise ValueError(
-                f"optimizer.warmup_steps must be between 0 and the total of {total_steps} steps; got {warmup_steps}."
+                f"optimizer.warmup_steps must be between 0 and the total of {ends[0]} steps; got {warmup_steps}."
             )
+        if ends != sorted(set(ends)):
+            raise ValueError(f"earlier_totals {tuple(ends[:-1])} and the total of {ends[-1]} steps must rise.")
         self.peak, self.total_steps, self.kind = float(peak), int(total_steps), kind
         self.warmup_steps, self.power, self.name = int(warmup_steps), float(power), name
+        self.earlier_totals = tuple(ends[:-1])
 
     def __call__(self, step):
         step = tf.cast(step, tf.float32)
-        done = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
-        rate = self.peak * _DECAYS[self.kind](tf.clip_by_value(done, 0.0, 1.0), self.power)
+        ends = [*self.earlier_totals, self.total_steps]
+        rate = self._decay(step, self.warmup_steps, ends[0])
+        for begin, end in zip(ends, ends[1:]):
+            rate = tf.where(step < begin, rate, self._decay(step, begin, end))
         if not self.warmup_steps:
             return rate
         return tf.where(step < self.warmup_steps, self.peak * (step + 1.0) / self.warmup_steps, rate)
 
+    def _decay(self, step, begin, end):
+        done = (step - begin) / max(1, end - begin)
+        return self.peak * _DECAYS[self.kind](tf.clip_by_value(done, 0.0, 1.0), self.power)
+
     def get_config(self):
-        names = ("peak", "total_steps", "kind", "warmup_steps", "power", "name")
+        names = ("peak", "total_steps", "kind", "warmup_steps", "power", "earlier_totals", "name")
         return {name: getattr(self, name) for name in names}
 
 

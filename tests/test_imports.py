@@ -24,7 +24,7 @@ ORDER = [
     "models",
     "treatments optimizers pictures",
     "losses metrics",
-    "distribution errors histograms inputs iou",
+    "distribution errors histograms inputs iou progress",
     "config",
 ]
 LEVEL = {name: level for level, line in enumerate(ORDER) for name in line.split()}

@@ -7,17 +7,20 @@ Writes W/eval_<split>.json and .npz (kseg/evaluation/report.py says what is in t
 gives these only. Uses every GPU.
 """
 
+import os
 import sys
 
 from absl import flags
 
 import kseg
+from kseg.commands import flags as command_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run of kseg train.")
 _SPLIT = flags.DEFINE_string("split", "val", "Split of the records.")
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Other records than the run's own, with the same classes.")
 _OFFICIAL_DIR = flags.DEFINE_string("official_dir", None, "Folder for predictions as official PNGs; new or empty.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "model", ["model", "best"], "The final weights, or the best ones.")
+_QUIET = flags.DEFINE_bool("quiet", False, command_flags.QUIET_HELP)
 
 
 def main(argv):
@@ -30,8 +33,9 @@ def main(argv):
 
     try:
         report = evaluate.evaluate_run(
-            _WORKDIR.value, _SPLIT.value, _RECORDS_DIR.value, _OFFICIAL_DIR.value, _CHECKPOINT.value
-        )
+            _WORKDIR.value, _SPLIT.value, _RECORDS_DIR.value, _OFFICIAL_DIR.value, _CHECKPOINT.value,
+            progress="lines" if _QUIET.value else True,
+        )  # fmt: skip
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     if report is not None:
@@ -39,3 +43,7 @@ def main(argv):
         print(f"\nwritten: {_WORKDIR.value}/eval_{_SPLIT.value}.json and .npz")
     if _OFFICIAL_DIR.value:
         print(f"written: {_OFFICIAL_DIR.value}/*.png")
+    if report is not None:
+        print(f"next:    {command_flags.typed('report', workdir=_WORKDIR.value)}")
+        export_dir = os.path.join(_WORKDIR.value, "export")
+        print(f"or:      {command_flags.typed('export', workdir=_WORKDIR.value, export_dir=export_dir)}")

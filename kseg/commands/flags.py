@@ -4,9 +4,10 @@ import difflib
 import os
 import pathlib
 import re
+import shlex
 import sys
 
-from absl import app
+from absl import app, logging
 from absl import flags as absl_flags
 
 import kseg
@@ -16,6 +17,7 @@ _HELP = {"--help", "-help", "--helpshort", "-h", "--helpfull", "-?"}
 _UNUSABLE = (
     absl_flags.Error, AttributeError, LookupError, ValueError, TypeError, OSError, ImportError, SyntaxError,
 )  # fmt: skip
+QUIET_HELP = "Plain lines instead of a bar, as where the output is no terminal."
 # A configuration of its own: every default.
 # Its path alone: a client of a server has no ml_collections, which it imports.
 DEFAULTS = os.path.join(os.path.dirname(kseg.__file__), "config.py")
@@ -101,6 +103,28 @@ def find_config(name) -> str:
     near = difflib.get_close_matches(pathlib.PurePath(name).stem, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"kseg brings {', '.join(known)}."
     raise FileNotFoundError(f"--config={name}: no such file; {hint}")
+
+
+def plain_messages():
+    """absl's messages as they are, without time, process and file before them."""
+    logging.get_absl_handler().setFormatter(_Plain())
+
+
+class _Plain:
+    """A logging formatter: warnings and errors say so, the rest is the message alone."""
+
+    def format(self, record):
+        text = record.getMessage()
+        return f"{record.levelname.lower()}: {text}" if record.levelname != "INFO" else text
+
+
+def typed(name, **arguments) -> str:
+    """A command line to type next: `kseg NAME ...`, or tools/NAME.py where that is how this one was started."""
+    own = pathlib.PurePath(sys.argv[0])
+    program = f"kseg {name.replace('_', '-')}"
+    if own.suffix == ".py" and own.name != "__main__.py":
+        program = f"python {shlex.quote(str(own.with_name(name + '.py')))}"
+    return " ".join([program, *(f"--{key}={shlex.quote(str(value))}" for key, value in arguments.items())])
 
 
 def explain(arguments, error):

@@ -9,7 +9,6 @@ import os
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 from PIL import Image
 
 import tfrecords
@@ -19,6 +18,7 @@ from kseg.distribution import replicas
 from kseg.evaluation import pixel_counts
 from kseg.evaluation import report as scorecard
 from kseg.models import averaging, layers
+from kseg.progress import NONE, Progress
 from kseg.runs import finished
 from kseg.serving import tiles
 
@@ -56,7 +56,7 @@ def evaluate(
         native or calibrated as config.treatment.abstain says. An abstention is `LabelTable.abstain_id` (Cityscapes' 0,
         CamVid's 11). Made if missing.
       strategy: tf.distribute strategy under which the model was built; None = the current one.
-      progress: whether to draw a progress bar.
+      progress: True for a bar at a terminal and lines elsewhere, "lines", or False.
 
     Returns:
       Report; None for a split without labels, which only `official_dir` makes sense for.
@@ -91,7 +91,8 @@ def evaluate(
     mine = np.arange(spread.worker, len(image_ids), spread.workers)
     examples = input_pipeline.eval_dataset(manifest, split, indices[mine]).as_numpy_iterator()
     batch_size = spread.local * max(1, config.eval.batch_size // (spread.local * spread.workers))
-    with tqdm.tqdm(total=len(mine), unit="image", desc=split, disable=not progress or spread.worker > 0) as bar:
+    done = 0
+    with Progress(split, len(mine), "image", style=NONE if spread.worker else progress) as bar:
         for batch in _batches(zip(mine, examples), batch_size):
             pixels = [example["image"] for _, example in batch]
             if tiled and np.any(np.greater(pixels[0].shape[:2], tiled)):
@@ -106,7 +107,11 @@ def evaluate(
                     write(image_ids[image], maps[shown])
                 if has_labels:
                     _count(counted, image, image_ids[image], example["ids"], maps, results["bins"][place])
-            bar.update(len(batch))
+            done += len(batch)
+            shows = bar.is_due(done)
+            bar.advance(done)
+            if shows:
+                bar.show()
     if not has_labels:
         return None
     histograms = _over_workers(spread, counted)

@@ -119,8 +119,8 @@ class Report:
         return arrays
 
     def summary(self):
-        """The main numbers for a person: some twenty lines of text."""
-        return _summary(self.to_json())
+        """The main numbers for a person, as text; `summary` makes it of a report's JSON too."""
+        return summary(self.to_json())
 
     @property
     def mean_iou(self):
@@ -178,20 +178,32 @@ def void_names(layout):
     return names
 
 
-def _summary(report):
+def summary(report) -> str:
+    """The main numbers for a person: a table of classes, then what holds for all of them, then void by kind.
+
+    Args:
+      report: the content of eval_<split>.json.
+    """
     points = [("native", report)] + ([("calibrated", report["calibrated"])] if "calibrated" in report else [])
+    heads = "".join(f"{name:>12}" for name, _ in points)
     lines = [f"{report['split']}: {report['images']} images, treatment {report['treatment']}", ""]
-    lines.append(f"{'':24}" + "".join(f"{name:>12}" for name, _ in points))
-    for key, text in (
-        ("mean_iou", "mean IoU"),
-        ("mean_iou_forced", "  abstaining not allowed"),
-        ("mean_iou_with_background", "  void as a class"),
-        ("abstain_rate", "labelled pixels lost"),
-        ("abstain_rate_correct", "  that were right"),
+    lines += [f"{'IoU by class':24}{heads}{'% of labelled pixels':>24}"]
+    labelled = [sum(row) for row in report["confusion_matrix"][:-1]]
+    for (name, _), pixels in zip(report["per_class_iou"].items(), labelled):
+        cells = "".join(f"{_percent(block['per_class_iou'][name]):>12}" for _, block in points)
+        lines.append(f"{name:24}{cells}{_percent(pixels / max(sum(labelled), 1)):>24}")
+    lines += ["", f"{'':24}{heads}"]
+    for text, value in (
+        ("mean IoU", lambda block: block["mean_iou"]),
+        ("  abstaining not allowed", lambda block: block["mean_iou_forced"]),
+        ("  void as a class", lambda block: block["mean_iou_with_background"]),
+        ("void caught", void_caught),
+        ("labelled pixels lost", lambda block: block["abstain_rate"]),
+        ("  that were right", lambda block: block["abstain_rate_correct"]),
     ):
-        lines.append(f"{text:24}" + "".join(f"{_percent(block[key]):>12}" for _, block in points))
+        lines.append(f"{text:24}" + "".join(f"{_percent(value(block)):>12}" for _, block in points))
     heads = "".join(f"{'leak, ' + name:>18}" for name, _ in points)
-    lines += ["", f"{'void':24}{'pixels':>12}{heads}{'AUROC':>9}{'off edge':>9}{'FPR95':>9}"]
+    kinds = [f"{'void':24}{'pixels':>12}{heads}{'AUROC':>9}{'off edge':>9}{'FPR95':>9}"]
     for kind, block in report["void"].items():
         if not block["pixels"]:
             continue
@@ -199,10 +211,27 @@ def _summary(report):
         shares = [_percent(point["void"][kind]["leak"]) for _, point in points]
         numbers = [_percent(value) for value in (score.get("auroc"), inner.get("auroc"), score.get("fpr95"))]
         cells = "".join(f"{share:>18}" for share in shares) + "".join(f"{number:>9}" for number in numbers)
-        lines.append(f"{kind:24}{block['pixels']:>12}{cells}")
+        kinds.append(f"{kind:24}{block['pixels']:>12}{cells}")
+    lines += ["", *kinds] if len(kinds) > 1 else ["", "void                    no pixel of it here"]
     if "calibrated" in report:
         lines += ["", f"calibrated: abstains where {report['primary_score']} > {report['calibrated']['threshold']:.6g}"]
+    if "calibration" in report:
+        lines += ["", _threshold(report["calibration"])]
     return "\n".join(lines)
+
+
+def void_caught(block):
+    """Share of all void that a decision abstains on; None where there is no void."""
+    leak = block["void"]["all"]["leak"]
+    return None if leak is None else 1 - leak
+
+
+def _threshold(chosen):
+    caught = "" if chosen["void_caught"] is None else f" and catches {_percent(chosen['void_caught'])} of void"
+    return (
+        f"abstaining where {chosen['score']} > {chosen['threshold']:.6g} loses {_percent(chosen['realised'])} of the "
+        f"labelled pixels{caught}"
+    )
 
 
 def _claims(layout, claims):

@@ -8,6 +8,7 @@ training, evaluation and export cannot disagree about them. What the outputs mea
 
 import contextlib
 import hashlib
+import os
 
 import keras
 
@@ -86,7 +87,7 @@ def load_matching_weights(model, path):
 
     Args:
       model: keras.Model to change.
-      path: a `.keras` file.
+      path: a `.keras` file, or the workdir of a finished run, whose model.keras is taken.
 
     Returns:
       (names loaded, names left as they were), layers with weights only.
@@ -94,6 +95,8 @@ def load_matching_weights(model, path):
     Raises:
       ValueError: if the file cannot be read or nothing fits.
     """
+    if os.path.isdir(path):
+        path = os.path.join(path, "model.keras")
     try:
         source = keras.saving.load_model(path, compile=False)
     except Exception as error:

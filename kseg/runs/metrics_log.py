@@ -1,18 +1,19 @@
-"""metrics.jsonl: a line for each logged step, and nothing that a clock decides."""
+"""metrics.jsonl: a line for each logged step, and nothing that a clock decides; metrics.csv: the same as a table."""
 
+import csv
 import json
 import os
 
 
 class MetricsLog:
-    """metrics.jsonl: one JSON object a line, each with its "step", in order.
+    """metrics.jsonl: one JSON object a line, each with its "step", in order; metrics.csv beside it: a row a step.
 
     Opening it at a step removes what a run that got further had written after that step, and a half-written last line,
     so that a resumed run ends with the file of an undisturbed one.
     """
 
     def __init__(self, path, step):
-        kept = []
+        kept, self._path = [], path
         if os.path.exists(path):
             with open(path, errors="replace") as file:
                 for line in file:
@@ -37,9 +38,33 @@ class MetricsLog:
     def sync(self):
         """Returns when everything written is on the disk: the lines before a checkpoint must not be lost after it."""
         os.fsync(self._file.fileno())
+        write_csv(self._path)
 
     def close(self):
         self._file.close()
+        write_csv(self._path)
+
+
+def read(path):
+    """The lines of a metrics.jsonl, a dict each; one that a kill left half is passed over, [] without a file."""
+    if not os.path.exists(path):
+        return []
+    with open(path, errors="replace") as file:
+        return [json.loads(line) for line in file if line.endswith("\n")]
+
+
+def write_csv(path):
+    """Writes a metrics.jsonl as .csv beside it, whole: the lines of a step are one row, what it lacks is empty."""
+    rows = {}
+    for line in read(path):
+        rows.setdefault(line["step"], {}).update(line)
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    target = f"{os.path.splitext(path)[0]}.csv"
+    with open(f"{target}.tmp", "w", newline="") as file:
+        table = csv.DictWriter(file, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows.values())
+    os.replace(f"{target}.tmp", target)
 
 
 def _step_of(path, number, line):

@@ -10,6 +10,7 @@ import os
 import kseg
 from kseg import config as default_config
 from tfrecords import files
+from kseg.runs import checkpoints
 
 # What may change when a run is resumed: where things are, what is logged, and how the same batch is spread.
 CHANGEABLE = ("data.records_dir", "data.num_parallel_calls", "data.cache", "log.", "train.distribution")
@@ -18,12 +19,14 @@ CHANGEABLE += ("treatment.abstain", "eval.batch_size")
 # Where the first step's weights come from: what is resumed has its own. config.json keeps what the run started from.
 _FIRST_STEP = ("model.init_from", "model.encoder_weights")
 CHANGEABLE += _FIRST_STEP
+_TOTAL = "train.total_steps"  # may rise: that extends the run
 
 
 def open_run(workdir, config, manifest, table, write=True):
     """Makes the workdir a run of this configuration, or makes sure that it already is one.
 
     While it holds no checkpoint and no model, nothing is lost by other settings: they take the place of those before.
+    A larger train.total_steps extends the run, and config.json keeps the totals before as "earlier_totals".
 
     Args:
       workdir: str; created if missing.
@@ -46,10 +49,15 @@ def open_run(workdir, config, manifest, table, write=True):
         before, now = default_config.flatten(theirs["config"]), default_config.flatten(ours["config"])
         differ = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
         differ = [key for key in differ if not key.startswith(CHANGEABLE)]
+        if before.get(_TOTAL, 0) < now[_TOTAL] and _TOTAL in differ:
+            differ.remove(_TOTAL)
         if differ:
             listed = ", ".join(f"{key} ({before.get(key)!r} there, {now.get(key)!r} here)" for key in differ[:6])
             more = f" and {len(differ) - 6} more" if len(differ) > 6 else ""
-            raise ValueError(f"{workdir} is a run with other settings: {listed}{more}; give another --workdir.")
+            raise ValueError(
+                f"{workdir} is a run with other settings: {listed}{more}; give another --workdir (there, "
+                f"--init_from={workdir} starts from its weights)."
+            )
         if theirs["dataset"].get("digest") != ours["dataset"]["digest"]:
             raise ValueError(
                 f"{workdir} was trained on other records than {manifest.records_dir} (dataset.json differs); "
@@ -58,9 +66,38 @@ def open_run(workdir, config, manifest, table, write=True):
         for key in _FIRST_STEP:
             section, name = key.split(".")
             ours["config"][section][name] = before.get(key, now[key])
+        if earlier := earlier_totals(workdir, config):
+            ours["earlier_totals"] = list(earlier)
     if write:
         os.makedirs(workdir, exist_ok=True)
         write_json(path, ours)
+
+
+def earlier_totals(workdir, config):
+    """The totals of steps at which a run had ended before it was extended to this configuration's, ascending.
+
+    Args:
+      workdir: str; need not exist.
+      config: the run's ConfigDict.
+
+    Raises:
+      ValueError: if a run is to be extended that has not made its steps yet: a schedule cannot change under way.
+    """
+    path = os.path.join(workdir, "config.json")
+    if not (_has_weights(workdir) and os.path.exists(path)):
+        return ()
+    theirs = _read_run(path, "config")
+    earlier = tuple(theirs.get("earlier_totals", ()))
+    before, now = default_config.flatten(theirs["config"]).get(_TOTAL, 0), config.train.total_steps
+    if now <= before:
+        return earlier
+    made = max(checkpoints.steps(os.path.join(workdir, "checkpoints")), default=0)
+    if made < before:
+        raise ValueError(
+            f"{workdir} has a checkpoint of step {made} of {before}: a run is extended once it has made all its steps; "
+            f"finish it with --config.{_TOTAL}={before}, or start another --workdir with --init_from={workdir}."
+        )
+    return (*earlier, before)
 
 
 def read_config(workdir):

@@ -38,6 +38,7 @@ _AT_LEAST = {
     "train.early_stopping_evals": 0,
     "eval.every_steps": 0,
     "eval.batch_size": 1,
+    "eval.best_min_pixels": 0,
     "log.every_steps": 1,
     "log.pictures": 0,
 }

@@ -1,60 +1,52 @@
-"""What a run reports while it trains: metrics.jsonl, and TensorBoard scalars and pictures."""
+"""What a run writes down while it trains: metrics.jsonl and metrics.csv, and TensorBoard scalars and pictures."""
 
 import os
 import time
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from kseg.runs import metrics_log
 
+_EVALUATED = ("mean_iou", "mean_iou_forced", "mean_iou_with_background", "abstain_rate")
+
 
 class TrainingLog:
     """metrics.jsonl (nothing that a clock gave) and TensorBoard (speeds and pictures too); writes on the chief alone.
 
-    Losses stay on the device until they are needed, so that logging does not hold up the next step.
+    Args:
+      folder: the workdir.
+      step: the number of finished steps; what was logged after it is taken back.
+      chief: whether this process writes.
+      listener: called with (step, {name: value}) of each line that metrics.jsonl gets, on the chief.
     """
 
-    def __init__(self, folder, step, losses, chief):
+    def __init__(self, folder, step, chief, listener=None):
         self._lines = metrics_log.MetricsLog(os.path.join(folder, "metrics.jsonl"), step) if chief else None
         self._board = tf.summary.create_file_writer(os.path.join(folder, "tensorboard")) if chief else None
-        self._pending, self._losses = [], list(losses)
-        self._since, self._step = time.monotonic(), step
+        self._since, self._step, self._listener = time.monotonic(), step, listener
 
-    def add(self, loss):
-        """Takes note of one step's loss, a tensor."""
-        self._pending.append(loss)
+    @property
+    def writes(self):
+        """Whether this process does."""
+        return self._lines is not None
 
-    def losses(self, step, optimizer):
-        """The losses of all steps since the last logged one, up to `step`, as floats.
+    def training(self, step, losses, learning_rate, batch_size, loss_scale=None):
+        """Writes the mean of the losses since the last logged step, and the learning rate of this step.
 
-        Raises:
-          ValueError: if one is not finite; under loss scaling, which skips such steps and halves the scale, only once
-            the scale is down to 1 and no longer can be the reason.
+        Args:
+          step: the number of finished steps.
+          losses: floats.
+          learning_rate: float.
+          batch_size: images of a step.
+          loss_scale: float, or None where there is none.
         """
-        self._losses += [float(loss) for loss in self._pending]
-        self._pending = []
-        finite = np.isfinite(self._losses)
-        if not finite.all() and (loss_scale(optimizer) or 0.0) <= 1.0:
-            bad = step - len(finite) + 1 + int(np.argmin(finite))
-            raise ValueError(
-                f"the loss is not finite at step {bad}: lower config.optimizer.learning_rate, set "
-                "config.optimizer.clip_norm, or look at the records with tools/inspect_records.py; "
-                "the last checkpoint is from before."
-            )
-        return self._losses
-
-    def training(self, step, learning_rate, optimizer, batch_size):
-        """Writes the mean loss since the last logged step, and the learning rate that this step was taken with."""
-        losses = self.losses(step, optimizer)
-        self._losses = []
         if self._lines is None:
             return
         values = {"loss": float(np.mean(losses)), "learning_rate": learning_rate}
-        if loss_scale(optimizer) is not None:
-            values["loss_scale"] = loss_scale(optimizer)
-        self._lines.write(step, **values)
+        if loss_scale is not None:
+            values["loss_scale"] = loss_scale
+        self._write(step, values)
         now = time.monotonic()
         speed = (step - self._step) * batch_size / max(now - self._since, 1e-9)
         self._since, self._step = now, step
@@ -67,10 +59,9 @@ class TrainingLog:
         """Writes the figures of an evaluation, and the matrix and `drawn` pictures for TensorBoard."""
         if self._lines is None:
             return
-        names = ("mean_iou", "mean_iou_forced", "mean_iou_with_background", "abstain_rate")
-        self._lines.write(step, **{f"eval_{name}": report[name] for name in names})
+        self._write(step, {f"eval_{name}": report[name] for name in _EVALUATED})
         with self._board.as_default(step):
-            for name in names:
+            for name in _EVALUATED:
                 if report[name] is not None:
                     tf.summary.scalar(f"eval/{name}", report[name])
             matrix = np.array(report["confusion_matrix"], np.float64)
@@ -91,8 +82,7 @@ class TrainingLog:
             self._lines.close()
             self._board.close()
 
-
-def loss_scale(optimizer):
-    """The dynamic loss scale, None where there is none."""
-    scale = getattr(optimizer, "dynamic_scale", None)
-    return None if scale is None else float(keras.ops.convert_to_numpy(scale))
+    def _write(self, step, values):
+        self._lines.write(step, **values)
+        if self._listener:
+            self._listener(step, values)

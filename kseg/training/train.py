@@ -5,42 +5,49 @@ fails with several workers, clipping, accumulation or loss scaling over replicas
 (seed, global step), so a run is resumed from its weights and its step alone.
 """
 
-import contextlib
 import os
+from typing import NamedTuple
 
 import keras
-import numpy as np
-import tensorflow as tf
-import tqdm
 from absl import logging
 
-import tfrecords
-from kseg import errors, optimizers, pictures, treatments
-from kseg.data import input_pipeline, splits
+from kseg import errors
 from kseg.distribution import strategy as distribution
-from kseg.evaluation import evaluate
-from kseg.models import unet
+from kseg.progress import AUTO, Progress
 from kseg.runs import checkpoints, workdir
-from kseg.training import checks
+from kseg.training import assembly, held_out, recent_losses
+from kseg.training import callbacks as named_callbacks
 from kseg.training import log as training_log
 from kseg.training import step as training_step
 
 FINISHED, PREEMPTED = "finished", "preempted"
 
 
-def train_and_evaluate(config, folder, callbacks=(), progress=True):
+class _Observers(NamedTuple):
+    """Who hears of the steps; none of them changes what is trained, but for `judge`, whose state may stop it early."""
+
+    losses: recent_losses.RecentLosses
+    log: training_log.TrainingLog
+    judge: held_out.HeldOut
+    bar: Progress
+    callbacks: keras.callbacks.CallbackList
+
+
+def train_and_evaluate(config, folder, callbacks=(), progress=AUTO):
     """Trains until config.train.total_steps, resuming from the newest checkpoint in `folder`.
 
-    Writes config.json, metrics.jsonl, checkpoints/, tensorboard/, model.keras, best.keras and calibration.json.
+    Writes config.json, metrics.jsonl and .csv, checkpoints/, tensorboard/, model.keras, best.keras, calibration.json,
+    eval_held_out.json and .npz, and report.html.
 
     Args:
       config: ml_collections.ConfigDict; see kseg/config.py.
       folder: str, the workdir.
-      callbacks: keras.callbacks.Callback objects; on_train_begin, on_train_batch_begin/end and on_train_end are called.
-      progress: whether to draw a progress bar.
+      callbacks: keras.callbacks.Callback objects; on_train_begin, on_train_batch_begin/end and on_train_end are called,
+        and on_epoch_end for every line of metrics.jsonl, the step in place of the epoch.
+      progress: True for a bar at a terminal and lines elsewhere, "lines", or False.
 
     Returns:
-      FINISHED, or PREEMPTED after SIGTERM: the state is saved and the same call goes on from there.
+      FINISHED, or PREEMPTED after SIGTERM or Ctrl-C: the state is saved and the same call goes on from there.
 
     Raises:
       ValueError: on a configuration or records that cannot be trained, too little memory, or a loss that is not
@@ -54,157 +61,106 @@ def train_and_evaluate(config, folder, callbacks=(), progress=True):
 
 
 def _train_and_evaluate(config, folder, callbacks, progress, strategy):
-    # ---- Data --------------------------------------------------------------------------------------------------------
     chief = distribution.is_chief(strategy)
-    manifest = tfrecords.info(config.data.records_dir)
-    table = splits.label_table(config, manifest)
-    checks.check(config, manifest, strategy, folder)
-    _, calibration = splits.split_calibration(config, manifest)
-
-    # ---- Determinism -------------------------------------------------------------------------------------------------
-    keras.utils.set_random_seed(config.train.seed)
-    if config.train.deterministic:
-        tf.config.experimental.enable_op_determinism()
-
-    # ---- Model, loss, optimizer --------------------------------------------------------------------------------------
-    treatment = treatments.get(
-        config.treatment, table.num_classes, config.loss, training_step.class_weights(config, manifest, table)
-    )
-    # What a resumed run started from may be gone by now, and would be overwritten anyway.
-    resumed = bool(checkpoints.steps(os.path.join(folder, "checkpoints")))
-    with strategy.scope():
-        model = unet.build(
-            config.model, treatment.num_outputs, config.train.precision, config.train.seed, treatment.detached_outputs,
-            pretrained=not resumed,
-        )  # fmt: skip
-        if config.model.init_from and not resumed:
-            loaded, kept = unet.load_matching_weights(model, config.model.init_from)
-            logging.info(
-                "%s: %d layers loaded, fresh: %s", config.model.init_from, len(loaded), ", ".join(kept) or "none"
-            )
-        optimizer = optimizers.create(
-            config.optimizer, config.train.total_steps, config.train.precision, unet.is_in_encoder(model)
-        )
-        optimizer.build(model.trainable_variables)
-        ema = optimizers.Ema(model, config.optimizer.ema_decay) if config.optimizer.ema_decay else None
-    train_step = training_step.train_step(config, strategy, model, treatment.loss, optimizer)
+    functions = named_callbacks.find(config.log.callbacks)
+    parts = assembly.build(config, folder, strategy)
 
     # ---- Resume ------------------------------------------------------------------------------------------------------
-    workdir.open_run(folder, config, manifest, table, write=chief)
-    state = checkpoints.RunState(os.path.join(folder, "checkpoints"), model, optimizer, ema)
+    workdir.open_run(folder, config, parts.manifest, parts.table, write=chief)
+    state = checkpoints.RunState(os.path.join(folder, "checkpoints"), parts.model, parts.optimizer, parts.ema)
     step, losses_so_far = state.restore(set_aside=chief)
     distribution.check_same_step(strategy, step, folder)
-    if step:
-        logging.info("resuming %s at step %d of %d", folder, step, config.train.total_steps)
-    log = training_log.TrainingLog(folder, step, losses_so_far, chief)
-    best_path = os.path.join(folder, "best.keras")
-    weights_to_use = (lambda: ema.swap()) if ema else contextlib.nullcontext
-    callback_list = keras.callbacks.CallbackList(list(callbacks), model=model)
-    callback_list.on_train_begin()
-
-    report = None  # of the newest evaluation
-
-    def run_evaluation():
-        nonlocal report
-        with weights_to_use():
-            report = evaluate.evaluate(
-                model, treatment, manifest, config, config.data.train_split, indices=calibration,
-                strategy=strategy, progress=False,
-            )  # fmt: skip
-            values = report.to_json()
-            if values["mean_iou"] is not None and values["mean_iou"] > state.best:
-                state.best, state.stale = values["mean_iou"], 0
-                if chief:
-                    _save_model(model, best_path)
-            else:
-                state.stale += 1
-            if chief:
-                drawn = _prediction_pictures(config, manifest, table, model, treatment, calibration)
-                log.evaluation(step, values, drawn)
-
-    def save_model():
-        with weights_to_use():
-            if chief:
-                state.check_finite(step)
-                _save_model(model, os.path.join(folder, "model.keras"))
-
-    # ---- Loop --------------------------------------------------------------------------------------------------------
     total = config.train.total_steps
-    batches = iter(training_step.distributed_batches(strategy, config, manifest, treatment.encoding, step))
-    bar = tqdm.tqdm(
-        total=total * config.train.batch_size, initial=step * config.train.batch_size, unit="image", desc="train",
-        disable=not (progress and chief), smoothing=0.05,
-    )  # fmt: skip
-    finished, saved = True, False
-    with distribution.TerminationRequest(strategy) as termination, bar:
-        while step < total and not state.stops_early(config.train.early_stopping_evals):
-            callback_list.on_train_batch_begin(step)
-            logs = (step + 1) % config.log.every_steps == 0 or step + 1 == total
-            rate = float(optimizer.learning_rate) if logs else None  # of this step: afterwards it is the next one's
-            loss = train_step(next(batches))
-            step += 1
-            if ema:
-                ema.update()
-            log.add(loss)
-            if step == total:
-                # Before a callback, an evaluation or a full disk can fail.
-                log.losses(step, optimizer)
-                save_model()
-                saved = True
-            callback_list.on_train_batch_end(step - 1, {"loss": loss})
-            bar.update(config.train.batch_size)
-            stop = termination.requested()
-            save = stop or step == total or step % config.train.checkpoint_every_steps == 0
-            if logs:
-                bar.set_postfix(loss=f"{np.mean(log.losses(step, optimizer)):.4f}", refresh=False)
-                log.training(step, rate, optimizer, config.train.batch_size)
-            evaluates = step == total or (config.eval.every_steps and step % config.eval.every_steps == 0)
-            if evaluates and len(calibration):
-                run_evaluation()
-            if save or state.stops_early(config.train.early_stopping_evals):
-                losses_so_far = log.losses(step, optimizer)
-                log.sync()
-                if chief:
-                    state.save(step, losses_so_far, config.train.keep_checkpoints)
-            if stop and step < total:
-                finished = False
-                break
-    if finished and not saved:
-        save_model()
+    if step:
+        logging.info("resuming %s at step %d of %d", folder, step, total)
+    if parts.earlier_totals and step < total:
+        logging.info("%s", _extension(config, parts.earlier_totals[-1]))
+
+    # ---- Train -------------------------------------------------------------------------------------------------------
+    if chief:
+        callbacks = [*callbacks, *named_callbacks.make(functions, config, folder)]
+    callback_list = keras.callbacks.CallbackList(list(callbacks), model=parts.model)
+    losses = recent_losses.RecentLosses(losses_so_far)
+    log = training_log.TrainingLog(folder, step, chief, callback_list.on_epoch_end)
+    judge = held_out.HeldOut(config, folder, parts, state, strategy, chief)
+    bar = Progress("train", total, "step", step, progress if chief else False, ("image", config.train.batch_size))
+    callback_list.on_train_begin()
+    with bar:
+        observers = _Observers(losses, log, judge, bar, callback_list)
+        step, preempted = _loop(config, strategy, parts, state, step, observers)
     callback_list.on_train_end()
     log.close()
-    if finished and step < total:
-        logging.info("no better mean IoU in %d evaluations: stopped at step %d of %d", state.stale, step, total)
-    if not finished:
+    if preempted:
         return PREEMPTED
+    if step < total:
+        logging.info("no better mean IoU in %d evaluations: stopped at step %d of %d", state.stale, step, total)
 
     # ---- What the run leaves -----------------------------------------------------------------------------------------
-    with weights_to_use():
-        if len(calibration):
-            if report is None:  # else it is of this very step
-                report = evaluate.evaluate(
-                    model, treatment, manifest, config, config.data.train_split, calibration,
-                    strategy=strategy, progress=False,
-                )  # fmt: skip
-            if chief:
-                workdir.write_json(os.path.join(folder, "calibration.json"), evaluate.calibration(report, config))
+    if chief:
+        with judge.weights():
+            held_out.save_model(parts.model, os.path.join(folder, "model.keras"))
+    if judge:
+        judge.conclude()
     return FINISHED
 
 
-def _save_model(model, path):
-    temporary = f"{path[: -len('.keras')]}.tmp.keras"
-    model.save(temporary)
-    os.replace(temporary, path)
+def _loop(config, strategy, parts, state, step, observers):
+    """Steps until the last one, an early stop or a request to end; returns (finished steps, whether by request)."""
+    settings, total, optimizer = config.train, config.train.total_steps, parts.optimizer
+    losses, log, judge, bar, callback_list = observers
+    batches = iter(training_step.distributed_batches(strategy, config, parts.manifest, parts.treatment.encoding, step))
+    with distribution.TerminationRequest(strategy) as termination:
+        while step < total and not state.stops_early(settings.early_stopping_evals):
+            # ---- One step ----
+            callback_list.on_train_batch_begin(step)
+            logs, shows = (step + 1) % config.log.every_steps == 0 or step + 1 == total, bar.is_due(step + 1)
+            # Of this step: afterwards it is the next one's.
+            rate = float(optimizer.learning_rate) if logs or shows else None
+            loss = parts.train_step(next(batches))
+            step += 1
+            if parts.ema:
+                parts.ema.update()
+            losses.add(loss)
+            callback_list.on_train_batch_end(step - 1, {"loss": loss})
+            bar.advance(step)
+            if shows:
+                bar.show(f"loss {losses.moving_mean():.4f}", f"learning rate {rate:.2g}")
+
+            # ---- What is due after it ----
+            stop = termination.requested()
+            if logs:
+                losses.check(step, optimizer)
+                log.training(
+                    step, losses.values(), rate, settings.batch_size, recent_losses.loss_scale(optimizer)
+                )  # fmt: skip
+                losses.clear()
+            if judge and (step == total or (config.eval.every_steps and step % config.eval.every_steps == 0)):
+                _evaluate(config, step, log, judge, bar)
+            if (
+                stop or step == total or step % settings.checkpoint_every_steps == 0
+                or state.stops_early(settings.early_stopping_evals)
+            ):  # fmt: skip
+                losses.check(step, optimizer)
+                log.sync()
+                if distribution.is_chief(strategy):
+                    state.save(step, losses.values(), settings.keep_checkpoints)
+                bar.skip()
+            if stop and step < total:
+                return step, True
+    return step, False
 
 
-def _prediction_pictures(config, manifest, table, model, treatment, indices):
-    """uint8 [H, W, 3] pictures: image, truth and native decision side by side."""
-    chosen = indices[np.linspace(0, len(indices) - 1, min(config.log.pictures, len(indices))).astype(int)]
-    truth = table.encoding("background")
-    drawn = []
-    for example in input_pipeline.eval_dataset(manifest, config.data.train_split, chosen):
-        image = example["image"].numpy()
-        decision = treatment.native(model(image[None], training=False))[0].numpy().astype(np.uint8)
-        maps = [pictures.colorize(m, table) for m in (truth[example["ids"].numpy()], decision)]
-        drawn.append(np.concatenate([image, *maps], 1))
-    return drawn
+def _evaluate(config, step, log, judge, bar):
+    values = judge.evaluate().to_json()
+    chosen_by, is_best = judge.keep_best()
+    if log.writes:
+        log.evaluation(step, values, judge.pictures())
+    if step < config.train.total_steps and chosen_by is not None:
+        bar.say(f"step {step}: held-out mean IoU {100 * chosen_by:.1f} %{', the best so far' if is_best else ''}")
+    bar.skip()
+
+
+def _extension(config, before):
+    kind, total = config.optimizer.schedule, config.train.total_steps
+    how = "goes on as it was" if kind == "constant" else f"starts again at its peak and falls to step {total} ({kind})"
+    return f"extended from {before} to {total} steps; the learning rate {how}"
