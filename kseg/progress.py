@@ -5,6 +5,7 @@ stderr.
 """
 
 import collections
+import os
 import sys
 import time
 
@@ -40,8 +41,8 @@ class Progress:
         self._bar = None
         if style == AUTO and not self._lines:
             self._bar = tqdm.tqdm(
-                total=total, initial=start, desc=name, file=sys.stderr, dynamic_ncols=True, mininterval=0,
-                bar_format="{desc} {percentage:3.0f} % |{bar:12}| {n_fmt} of {total_fmt} " + unit + "s{postfix}",
+                total=total, initial=start, desc=name, file=sys.stderr, ncols=_columns(), mininterval=0,
+                bar_format="{desc} {percentage:3.0f} % |{bar}| {n_fmt}/{total_fmt} " + unit + "s{postfix}",
             )  # fmt: skip
 
     def __enter__(self):
@@ -78,7 +79,7 @@ class Progress:
         texts = ", ".join([*texts, *self._speed()])
         self._shown_at, self._shown = time.monotonic(), self._done
         if self._bar is not None:
-            self._bar.n = self._done
+            self._bar.n, self._bar.ncols = self._done, _columns()
             self._bar.set_postfix_str(texts)
         elif self._lines:
             self._print(f"{self._name}: {self._unit} {self._done} of {self._total}" + (f", {texts}" if texts else ""))
@@ -107,6 +108,14 @@ class Progress:
     @staticmethod
     def _print(text):
         print(text, file=sys.stderr, flush=True)
+
+
+def _columns():
+    """The terminal's width; 80 where it does not say, as within some containers."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def duration(seconds) -> str:

@@ -17,6 +17,7 @@ ORDER = [
     "study",
     "export",
     "training",
+    "report",
     "evaluation",
     "runs",
     "serving",

@@ -12,6 +12,8 @@ NAMES = {
     "inspect_records": "what a folder of records holds, and whether it is whole",
     "train": "train one model, or go on with it",
     "evaluate": "score a trained model on a split",
+    "report": "a page for a run: curves, classes, confusion, best and worst pictures",
+    "compare": "the same for several runs side by side",
     "export": "trained model -> SavedModel for a server",
     "predict": "masks and overlays for images, by an export or a server",
     "study": "compare treatments over many runs, and draw the page",

@@ -1,6 +1,7 @@
 """What the commands have in common: how one is run, its --help, where its configuration is, errors in one line."""
 
 import difflib
+import logging as python_logging
 import os
 import pathlib
 import re
@@ -108,6 +109,8 @@ def find_config(name) -> str:
 def plain_messages():
     """absl's messages as they are, without time, process and file before them."""
     logging.get_absl_handler().setFormatter(_Plain())
+    # Of a program that evaluates now and then, TensorFlow says that it traces now and then.
+    python_logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in record.getMessage())
 
 
 class _Plain:

@@ -9,8 +9,8 @@ import os
 
 import kseg
 from kseg import config as default_config
-from tfrecords import files
 from kseg.runs import checkpoints
+from tfrecords import files
 
 # What may change when a run is resumed: where things are, what is logged, and how the same batch is spread.
 CHANGEABLE = ("data.records_dir", "data.num_parallel_calls", "data.cache", "log.", "train.distribution")

@@ -101,6 +101,9 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
             held_out.save_model(parts.model, os.path.join(folder, "model.keras"))
     if judge:
         judge.conclude()
+    if chief:
+        with judge.weights():
+            _draw_page(folder, parts)
     return FINISHED
 
 
@@ -124,7 +127,7 @@ def _loop(config, strategy, parts, state, step, observers):
             callback_list.on_train_batch_end(step - 1, {"loss": loss})
             bar.advance(step)
             if shows:
-                bar.show(f"loss {losses.moving_mean():.4f}", f"learning rate {rate:.2g}")
+                bar.show(f"loss {losses.moving_mean():.4f}", f"lr {rate:.2g}")
 
             # ---- What is due after it ----
             stop = termination.requested()
@@ -158,6 +161,22 @@ def _evaluate(config, step, log, judge, bar):
     if step < config.train.total_steps and chosen_by is not None:
         bar.say(f"step {step}: held-out mean IoU {100 * chosen_by:.1f} %{', the best so far' if is_best else ''}")
     bar.skip()
+
+
+def _draw_page(folder, parts):
+    """Writes report.html; what was trained is worth having without it, so no failure of it is one of the run."""
+    try:
+        from kseg.report import examples, run_page
+
+        _, problem = run_page.write(folder, opened=examples.Opened(parts.model, parts.treatment, parts.manifest))
+    except Exception as error:
+        problem = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        logging.warning(
+            "%s/report.html could not be drawn (%s); kseg report --workdir=%s tries again", folder, problem, folder
+        )
+        return
+    if problem:
+        logging.warning("%s/report.html has no pictures: %s", folder, problem)
 
 
 def _extension(config, before):

@@ -19,9 +19,11 @@ from matplotlib.text import Text
 from PIL import Image
 
 from kseg import treatments
+from kseg.report import charts
+from kseg.report import page as pages
 from kseg.study import grid
 from kseg.study import summary as findings
-from kseg.study.report import charts, contrast_figures, figures, picture_sheets, tables
+from kseg.study.report import contrast_figures, figures, picture_sheets, tables
 from kseg.study.report import page as report
 from tfrecords import labels
 
@@ -193,7 +195,7 @@ def test_figures_are_written_as_png_and_svg_and_the_same_study_gives_the_same_by
         for suffix in (".svg", "_narrow.svg", ".png"):
             assert (page.parent / "figures" / f"{name}{suffix}").stat().st_size > 1000
     function = figures.figures(study)["void_caught"][2]
-    assert figures.render(function, study, "svg") == (page.parent / "figures" / "void_caught.svg").read_bytes()
+    assert pages.draw(function, study, "svg") == (page.parent / "figures" / "void_caught.svg").read_bytes()
 
 
 def test_words_from_a_study_cannot_become_markup(study):
@@ -241,7 +243,7 @@ def test_text_of_every_figure_is_inside_legible_and_apart(drawn_study, narrow, m
 
 def test_a_narrow_figure_is_as_wide_as_a_telephone_shows_it(whole):
     for name, (*_, function) in figures.figures(whole).items():
-        width = re.search(rb'width="([\d.]+)pt"', figures.render(function, whole, "svg", narrow=True))
+        width = re.search(rb'width="([\d.]+)pt"', pages.draw(function, whole, "svg", narrow=True))
         assert float(width[1]) == 72 * charts.NARROW_INCHES, name  # 252 points are 336 CSS pixels
 
 

@@ -58,3 +58,42 @@ def test_training_ends_with_it_before_anything_is_loaded(tmp_path):
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 75, done.stderr
+
+
+CTRL_C = "import os, signal, time; from kseg.distribution import sigterm; sigterm.leave_on_sigterm(interrupt=True)\n"
+INTERRUPT = "os.kill(os.getpid(), signal.SIGINT); time.sleep(0.3)\n"
+
+
+def after_ctrl_c(code):
+    done = subprocess.run([sys.executable, "-c", CTRL_C + code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_ctrl_c_ends_a_program_with_one_line():
+    assert after_ctrl_c(INTERRUPT + "print('never')") == (130, "", "stopped by Ctrl-C; start the same command again\n")
+
+
+def test_a_note_takes_the_first_ctrl_c_and_the_second_ends_at_once():
+    noted = f"with sigterm.Note() as note:\n    {INTERRUPT}    print(note.asked, sigterm.last_noted(), flush=True)\n"
+    status, out, error = after_ctrl_c(noted.replace("; ", "\n    "))
+    assert (status, out) == (0, "True ('Ctrl-C', 130)\n")
+    assert error == "\nCtrl-C: stopping after this step; once more stops at once\n"
+    twice = noted + "    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(5)\n"
+    status, out, error = after_ctrl_c(twice.replace("; ", "\n    "))
+    assert (status, out) == (130, "True ('Ctrl-C', 130)\n")
+    assert error.splitlines()[-1] == "stopped by Ctrl-C; start the same command again"
+
+
+def test_in_a_notebook_a_note_takes_the_first_ctrl_c_and_the_second_is_pythons():
+    kill = "    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(0.3)\n"
+    code = "import os, signal, time\nfrom kseg.distribution import sigterm\nwith sigterm.Note() as note:\n"
+    code += kill + "    print(note.asked, flush=True)\n" + kill
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n" and "KeyboardInterrupt" in done.stderr, done.stderr
+
+
+def test_an_ignored_interrupt_stays_ignored():
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + CTRL_C
+    code += f"with sigterm.Note() as note:\n    {INTERRUPT}    print(note.asked)\n".replace("; ", "\n    ") + INTERRUPT
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")

@@ -15,8 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from kseg.report import charts
 from kseg.study import results
-from kseg.study.report import charts
 
 LOST = 0.05  # share of the correctly labelled pixels given up
 STUDIES = ("camvid", "camvid_heads")

@@ -7,7 +7,7 @@ Picks the rows; kseg/study/report/charts.py draws them.
 
 from matplotlib.figure import Figure
 
-from kseg.study.report import charts
+from kseg.report import charts
 
 SCENE, SEEN, UNSEEN = "auroc_scene_off_edge", "auroc_dropped_off_edge", "auroc_unseen_off_edge"
 CAUGHT = "recall_at_0.05_{}_off_edge"

@@ -2,18 +2,16 @@
 
 None where the study has no runs for a figure. `narrow` is the layout for a telephone. Picks the numbers and lays out
 the panels; kseg/study/report/contrast_figures.py has the contrasts' figures, kseg/study/report/captions.py the words,
-kseg/study/report/charts.py draws the marks.
+kseg/report/charts.py draws the marks.
 """
 
 import functools
-import io
 
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from kseg.study.report import captions, charts, contrast_figures
+from kseg.report import charts
+from kseg.study.report import captions, contrast_figures
 
 # Column heads, their measure in study.json, and which way is better.
 _KIND_MEASURES = (
@@ -39,19 +37,6 @@ def figures(study: dict) -> dict:
     }
     order = [*_BEFORE, *groups, *_BEHIND]
     return {name: (every | groups)[name] for name in order if (every | groups)[name][2](study) is not None}
-
-
-def render(function, study: dict, kind: str, narrow: bool = False) -> bytes:
-    """The figure's bytes, kind "png" or "svg"; the same study gives the same bytes."""
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(charts.RC):
-        figure = function(study, narrow)
-        FigureCanvasAgg(figure)
-        metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        # A narrow one is as wide as it was laid out, so that its text comes out at the size it was given.
-        box = {} if narrow else {"bbox_inches": "tight", "pad_inches": 0.08}
-        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata, **box)
-    return buffer.getvalue()
 
 
 def void_caught(study, narrow=False):
@@ -207,7 +192,9 @@ def training(study, narrow=False):
         for arm in arms:
             if name in arm["training"]:
                 steps, values = np.array(arm["training"][name], float).T
-                lines.append((arm["treatment"], steps, _running_mean(values, 5) if name == "loss" else 100 * values))
+                lines.append(
+                    (arm["treatment"], steps, charts.running_mean(values, 5) if name == "loss" else 100 * values)
+                )
         title = "training loss" if name == "loss" else "mIoU, held-out frames, %"
         charts.progress(axis, title, lines, narrow, log=name == "loss")
     return figure
@@ -287,9 +274,3 @@ def _width(study, entry):
 
 def _mean(values):
     return np.mean(values, axis=0).tolist()
-
-
-def _running_mean(values, count):
-    count = min(count, len(values))
-    padded = np.concatenate([np.full(count // 2, values[0]), values, np.full((count - 1) // 2, values[-1])])
-    return np.convolve(padded, np.ones(count) / count, "valid")

@@ -3,12 +3,10 @@
 Answers how a study looks to a reader; every number on the page is in study.json. Does not compute any.
 """
 
-import base64
 import json
 import os
 
-import jinja2
-
+from kseg.report import page as pages
 from kseg.study import folder as study_folder
 from kseg.study import measures, results
 from kseg.study.report import figures, tables
@@ -27,16 +25,16 @@ def write(study: dict, folder: str, pictures: dict | None = None) -> str:
     os.makedirs(os.path.join(folder, FIGURES), exist_ok=True)
     shown = []
     for name, (title, caption, function) in figures.figures(study).items():
-        wide, narrow = (figures.render(function, study, "svg", narrow=narrow) for narrow in (False, True))
+        wide, narrow = (pages.draw(function, study, "svg", narrow=narrow) for narrow in (False, True))
         for suffix, content in (
             (".svg", wide),
             ("_narrow.svg", narrow),
-            (".png", figures.render(function, study, "png")),
+            (".png", pages.draw(function, study, "png")),
         ):
             files.write_file(os.path.join(folder, FIGURES, name + suffix), content)
-        shown.append(_figure(name, title, caption, "image/svg+xml", wide, narrow))
+        shown.append(pages.figure(name, title, caption, "image/svg+xml", wide, narrow))
     for number, (title, (caption, content)) in enumerate((pictures or {}).items()):
-        shown.append(_figure(f"pictures{number}", title, caption, "image/png", content, b"") | {"sheet": True})
+        shown.append(pages.figure(f"pictures{number}", title, caption, "image/png", content))
     study_folder.save_summary(folder, to_text(study))
     path = os.path.join(folder, "report.html")
     results.write_text(path, page(study, shown))
@@ -55,7 +53,7 @@ def write_figures(study: dict, folder: str, names: list[str] | None) -> None:
             raise ValueError(f"publish_figures: there is no figure {name!r}, expected some of {', '.join(drawn)}.")
     os.makedirs(os.path.join(folder, FIGURES), exist_ok=True)
     for name in drawn if names is None else names:
-        content = figures.render(drawn[name][2], study, "svg")
+        content = pages.draw(drawn[name][2], study, "svg")
         files.write_file(os.path.join(folder, FIGURES, f"{name}.svg"), content)
 
 
@@ -78,12 +76,10 @@ def to_text(study: dict) -> str:
 
 def page(study: dict, shown: list[dict]) -> str:
     """report.html's text."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("page.html.j2").render(
-        study=study, figures=shown, tables=tables.tables(study), cards=_cards(study), identity=_identity(study)
-    )
+    return pages.render(
+        "page.html.j2", os.path.dirname(__file__),
+        study=study, figures=shown, tables=tables.tables(study), cards=_cards(study), identity=_identity(study),
+    )  # fmt: skip
 
 
 def _cards(study):
@@ -143,11 +139,6 @@ def _identity(study):
         ("versions", versions),
         ("device", identity["device"]),
     ]
-
-
-def _figure(name, title, caption, kind, wide, narrow):
-    links = [f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}" for content in (wide, narrow)]
-    return {"name": name, "title": title, "caption": caption, "wide": links[0], "narrow": links[1], "sheet": False}
 
 
 def _rounded(value):

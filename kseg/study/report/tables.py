@@ -1,14 +1,10 @@
-"""The tables of a study's page, from study.json's content: which rows and columns, how numbers are written and sorted.
-
-A table is {name, title, note, columns: [{name, text}], rows: [{cells: [{show, sort, text}], primary}]}; `sort` is the
-number behind a cell, None for words. Knows no HTML.
-"""
+"""The tables of a study: which rows and columns, from study.json. kseg/report/cells.py has their form."""
 
 import re
 
+from kseg.report.cells import number, table, word
 from kseg.study import measures
 
-_NONE = "–"
 _KIND_MEASURES = (
     ("AUROC", "auroc"),
     ("AP", "average_precision"),
@@ -34,7 +30,7 @@ _HEADLINE_MEASURES = (
 
 def tables(study: dict) -> list[dict]:
     """All tables that have rows."""
-    return [table for make in _EVERY if (table := make(study))["rows"]]
+    return [made for make in _EVERY if (made := make(study))["rows"]]
 
 
 def verdict(entry):
@@ -48,27 +44,27 @@ def _contrasts(study):
     columns += ["SE seeds", "SE frames", "df", "p", "contrast"]
     rows = []
     for entry in study["contrasts"]:
-        cells = [_word(measures.sides(entry, "−")), _word(measures.measure_name(entry["measure"]))]
-        cells.append(_word(verdict(entry)))
+        cells = [word(measures.sides(entry, "−")), word(measures.measure_name(entry["measure"]))]
+        cells.append(word(verdict(entry)))
         cells += [
-            _number(entry.get(key), "{:+.2f}", 100) for key in ("estimate", "low", "high", "holm_low", "holm_high")
+            number(entry.get(key), "{:+.2f}", 100) for key in ("estimate", "low", "high", "holm_low", "holm_high")
         ]
-        cells.append(_number(len(entry["seeds"]), "{:d}"))
-        cells += [_number(entry.get(key), "{:.2f}", 100) for key in ("se_seeds", "se_frames")]
-        cells += [_number(entry.get("degrees_of_freedom"), "{:.1f}"), _number(entry.get("p"), "{:.3f}")]
-        rows.append({"cells": [*cells, _word(entry["name"])], "primary": entry["primary"]})
+        cells.append(number(len(entry["seeds"]), "{:d}"))
+        cells += [number(entry.get(key), "{:.2f}", 100) for key in ("se_seeds", "se_frames")]
+        cells += [number(entry.get("degrees_of_freedom"), "{:.1f}"), number(entry.get("p"), "{:.3f}")]
+        rows.append({"cells": [*cells, word(entry["name"])], "primary": entry["primary"]})
     note = (
         "Arm minus reference: points, the 95 % interval, standard errors (SE) and p, not adjusted. Marked rows are "
         "primary: their verdicts go by the interval at Holm's level. Forced and native mIoU count all labelled pixels, "
         "AUROC void of that kind against labelled pixels, both off the edges."
     )
-    return _table("contrasts", "Contrasts", note, columns, rows, ("arm − reference", "measure", "verdict", "contrast"))
+    return table("contrasts", "Contrasts", note, columns, rows, ("arm − reference", "measure", "verdict", "contrast"))
 
 
 def _treatments(study):
     names = [(head, key) for head, key in _HEADLINE_MEASURES if any(key in a["measures"] for a in _headline(study))]
     rows = [
-        [_word(arm["treatment"]), _number(len(arm["seeds"]), "{:d}")]
+        [word(arm["treatment"]), number(len(arm["seeds"]), "{:d}")]
         + [_spread(arm["measures"].get(key)) for _, key in names]
         for arm in _headline(study)
     ]
@@ -78,7 +74,7 @@ def _treatments(study):
         "Leak: of all void pixels, along edges too, those claimed as a class."
     )
     columns = ["treatment", "seeds", *(head for head, _ in names)]
-    return _table("treatments", "Treatments", note, columns, [{"cells": row} for row in rows], ("treatment",))
+    return table("treatments", "Treatments", note, columns, [{"cells": row} for row in rows], ("treatment",))
 
 
 def _void(study):
@@ -88,7 +84,7 @@ def _void(study):
             for edge, where in (("", "all"), ("_off_edge", "off-edge")):
                 values = [arm["measures"].get(f"{measure}_{kind}{edge}") for _, measure in _KIND_MEASURES]
                 if values[0] is not None:
-                    cells = [_word(name), _word(arm["primary_score"]), _word(kind), _word(where)]
+                    cells = [word(name), word(arm["primary_score"]), word(kind), word(where)]
                     cells += [_spread(value) for value in values]
                     rows.append({"cells": [*cells, _spread(arm["measures"].get(f"leak_{kind}{edge}"))]})
     columns = ["arm", "score", "void", "pixels", *(head for head, _ in _KIND_MEASURES), "leak"]
@@ -98,7 +94,7 @@ def _void(study):
         "brought to that prevalence. Caught: share of that void where 1, 5 or 10 % of the labelled pixels, right or "
         "wrong, are lost. Leak: by the treatment's own decision rule."
     )
-    return _table("void", "Finding void, by kind", note, columns, rows, ("arm", "score", "void", "pixels"))
+    return table("void", "Finding void, by kind", note, columns, rows, ("arm", "score", "void", "pixels"))
 
 
 def _claims(study):
@@ -108,12 +104,12 @@ def _claims(study):
             # Native decisions are classes or abstentions, so the rest is abstained; what is no class there is None.
             abstained = max(0.0, 1 - sum(share or 0 for share in shares.values()))
             values = [*(shares.get(other) for other in study["classes"]), abstained]
-            rows.append({"cells": [_word(name), _word(kind), *(_number(value, "{:.1f}", 100) for value in values)]})
+            rows.append({"cells": [word(name), word(kind), *(number(value, "{:.1f}", 100) for value in values)]})
     note = (
         "Of all void pixels of that kind, along edges too: the share that the treatment's own decision rule calls each "
         "class, or abstains on, mean over seeds, in %. –: no class of that arm."
     )
-    return _table(
+    return table(
         "claims",
         "Where void goes, by class",
         note,
@@ -129,11 +125,11 @@ def _scores(study):
         for kind, scores in arm["scores"].items():
             for score, value in scores.items():
                 mark = "primary" if score == arm["primary_score"] else ""
-                cells = [_word(name), _word(kind), _word(score), _word(mark), _number(value, "{:.1f}", 100)]
+                cells = [word(name), word(kind), word(score), word(mark), number(value, "{:.1f}", 100)]
                 rows.append({"cells": cells})
     note = "AUROC off the edges of every score that a head offers without further training, mean over seeds, in %."
     columns = ["arm", "void", "score", "", "AUROC"]
-    return _table("scores", "Every void score", note, columns, rows, ("arm", "void", "score", ""))
+    return table("scores", "Every void score", note, columns, rows, ("arm", "void", "score", ""))
 
 
 def _sequences(study):
@@ -141,17 +137,17 @@ def _sequences(study):
     compared = ("forced_miou", "native_miou", "auroc_scene_off_edge")
     for name, arm in study["arms"].items():
         for sequence, values in arm["sequences"].items():
-            cells = [_word(name), _word(sequence), *(_spread(values.get(measure)) for measure in compared)]
+            cells = [word(name), word(sequence), *(_spread(values.get(measure)) for measure in compared)]
             rows.append({"cells": cells})
     columns = ["arm", "sequence", *(measures.measure_name(measure) for measure in compared)]
-    return _table("sequences", "By sequence", "In %, mean ± standard deviation.", columns, rows, ("arm", "sequence"))
+    return table("sequences", "By sequence", "In %, mean ± standard deviation.", columns, rows, ("arm", "sequence"))
 
 
 def _classes(study):
     arms = _headline(study)
     names = [name for name in study["classes"] if arms and name in arms[0]["per_class_iou"]]
     rows = [
-        [_word(arm["treatment"]), _word(rule), *(_number(arm[key].get(name), "{:.1f}", 100) for name in names)]
+        [word(arm["treatment"]), word(rule), *(number(arm[key].get(name), "{:.1f}", 100) for name in names)]
         for arm in arms
         for rule, key in (("forced", "per_class_iou_forced"), ("native", "per_class_iou"))
     ]
@@ -160,17 +156,17 @@ def _classes(study):
         "decision rule; an abstention is a miss."
     )
     columns = ["treatment", "decision", *names]
-    return _table("classes", "By class", note, columns, [{"cells": row} for row in rows], ("treatment", "decision"))
+    return table("classes", "By class", note, columns, [{"cells": row} for row in rows], ("treatment", "decision"))
 
 
 def _runs(study):
     rows = []
     for name, arm in study["arms"].items():
         settings = arm["settings"]
-        cells = [_word(name), _word(arm["stage"]), _word(", ".join(map(str, arm["seeds"])))]
-        cells += [_number(settings[key], "{:g}") for key in ("learning_rate", "void_weight", "total_steps")]
-        cells += [_number(arm["parameters"], "{:,d}"), _number(arm["flops"], "{:.2f}", 1e-9)]
-        rows.append({"cells": [*cells, _number(arm["minutes"]["mean"], "{:.1f}")]})
+        cells = [word(name), word(arm["stage"]), word(", ".join(map(str, arm["seeds"])))]
+        cells += [number(settings[key], "{:g}") for key in ("learning_rate", "void_weight", "total_steps")]
+        cells += [number(arm["parameters"], "{:,d}"), number(arm["flops"], "{:.2f}", 1e-9)]
+        rows.append({"cells": [*cells, number(arm["minutes"]["mean"], "{:.1f}")]})
     columns = [
         "arm",
         "stage",
@@ -182,7 +178,7 @@ def _runs(study):
         "GFLOP an image",
         "minutes",
     ]
-    return _table("runs", "Runs", "", columns, rows, ("arm", "stage", "seeds"))
+    return table("runs", "Runs", "", columns, rows, ("arm", "stage", "seeds"))
 
 
 def _choices(study):
@@ -192,47 +188,25 @@ def _choices(study):
             chosen = "chosen" if choice.get("chosen") == row["value"] else ""
             guard = row.get(choice["guard"]) if choice["guard"] else None
             cells = [
-                _word(choice["name"]),
-                _number(row["value"], "{:g}"),
-                _word(measures.measure_name(choice["criterion"])),
+                word(choice["name"]),
+                number(row["value"], "{:g}"),
+                word(measures.measure_name(choice["criterion"])),
             ]
             cells += [
-                _number(row.get(choice["criterion"]), "{:.2f}", 100),
-                _number(guard, "{:.2f}", 100),
-                _word(chosen),
+                number(row.get(choice["criterion"]), "{:.2f}", 100),
+                number(guard, "{:.2f}", 100),
+                word(chosen),
             ]
             rows.append({"cells": cells})
     note = "On held-out training frames. The default stays unless another value is better by more than 0.5 points."
     columns = ["choice", "value", "criterion", "%", "forced mIoU (guard)", ""]
-    return _table("choices", "Choices", note, columns, rows, ("choice", "criterion", ""))
-
-
-def _table(name, title, note, columns, rows, text):
-    columns = [{"name": column, "text": column in text} for column in columns]
-    return {
-        "name": name,
-        "title": title,
-        "note": note,
-        "columns": columns,
-        "rows": [{"primary": False} | r for r in rows],
-    }
-
-
-def _word(text):
-    return {"show": text, "sort": None, "text": True}
-
-
-def _number(value, pattern, scale=1):
-    if value is None:
-        return {"show": _NONE, "sort": None, "text": False}
-    value = value * scale if scale != 1 else value
-    return {"show": pattern.format(value).replace("-", "−"), "sort": repr(value), "text": False}
+    return table("choices", "Choices", note, columns, rows, ("choice", "criterion", ""))
 
 
 def _spread(measure):
     if measure is None:
-        return _number(None, "")
-    cell = _number(measure["mean"], "{:.1f}", 100)
+        return number(None, "")
+    cell = number(measure["mean"], "{:.1f}", 100)
     if measure["sd"] is not None:
         cell["show"] += f" ± {100 * measure['sd']:.1f}"
     return cell

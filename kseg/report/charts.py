@@ -1,4 +1,4 @@
-"""Kinds of chart that the study draws: numbers in, marks on a matplotlib axis out. Knows no study, run or file.
+"""Kinds of chart: numbers in, marks on a matplotlib axis out. Knows no study, run or file.
 
 One colour, dash and marker per treatment throughout; the colours are Okabe and Ito's, told apart with every common
 colour blindness, and dash and marker serve where a print has none. Shares of classes have a palette of their own.
@@ -119,7 +119,7 @@ def caught(axis, title, lines, narrow):
     axis.set_title(title)
     axis.grid(color=GRID, lw=0.6)
     if not narrow:
-        _label_ends(axis, ends)
+        label_ends(axis, ends)
 
 
 def cost(axis, title, rows, margin, narrow, reach_at_most=8.0):
@@ -191,10 +191,17 @@ def ranges(axis, rows, narrow, names=True):
 
 def progress(axis, title, lines, narrow, log=False):
     """Values over steps. lines: (treatment, steps, values)."""
-    for treatment, steps, values in lines:
-        color, dash, _ = STYLE[treatment]
-        axis.plot(steps, values, color=color, ls=dash, lw=1.5)
-    axis.set_xlim(0, max(steps[-1] for _, steps, _ in lines))
+    styled = [(treatment, *STYLE[treatment][:2], steps, values) for treatment, steps, values in lines]
+    over_steps(axis, title, styled, log)
+    if not narrow:
+        label_ends(axis, [(values[-1], treatment, STYLE[treatment][0]) for treatment, _, values in lines])
+
+
+def over_steps(axis, title, lines, log=False):
+    """Values over steps. lines: (name, colour, dash, steps, values)."""
+    for name, color, dash, steps, values in lines:
+        axis.plot(steps, values, color=color, ls=dash, lw=1.5, label=name)
+    axis.set_xlim(0, max(steps[-1] for *_, steps, _ in lines))
     axis.set_title(title)
     axis.set_xlabel("step")
     if log:
@@ -202,8 +209,13 @@ def progress(axis, title, lines, narrow, log=False):
         for formatter in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
             formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "1235" else ""))
     axis.grid(color=GRID, lw=0.6, which="both")
-    if not narrow:
-        _label_ends(axis, [(values[-1], treatment, STYLE[treatment][0]) for treatment, _, values in lines])
+
+
+def running_mean(values, count):
+    """Means of `count` values around each, the ends repeated."""
+    count = min(count, len(values))
+    padded = np.concatenate([np.full(count // 2, values[0]), values, np.full((count - 1) // 2, values[-1])])
+    return np.convolve(padded, np.ones(count) / count, "valid")
 
 
 def name_rows(axis, names, narrow, shown=True):
@@ -285,7 +297,7 @@ def _differences(axis, rows, places, margin, reach, upright):
         axis.scatter(*at([row.estimate], place), s=32, marker=marker, facecolor=face, edgecolor=color, lw=1.3, zorder=3)
 
 
-def _label_ends(axis, ends):
+def label_ends(axis, ends):
     """Names at the right ends of lines, (value, name, colour) each, moved apart where they would overlap."""
     low, high = axis.get_ylim()
     if axis.get_yscale() == "log":

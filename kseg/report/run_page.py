@@ -1,0 +1,139 @@
+"""A workdir -> report.html: what a run scored, how it got there, what it looks like, and what to type next."""
+
+import os
+import shlex
+
+from kseg.report import page, run_figures, run_tables
+from kseg.report import run as runs
+from tfrecords import files
+
+FILE = "report.html"
+CURVES = (
+    "Loss: mean of the logged steps, smoothed over 5 of them. The mIoU is that of the treatment's own decision rule "
+    "over the labelled pixels of the held-out training images."
+)
+_ABSTENTION = (
+    "While the threshold on {score} falls, more void is caught (up) and more labelled pixels are lost (right, "
+    "logarithmic), right or wrong ones. All images pooled. Diamond: the calibrated threshold{threshold}. Circle: the "
+    "treatment's own decision rule, where it ever abstains. Dotted: drawing lots. In use by evaluate, predict and "
+    "export: {use} (config.treatment.abstain)."
+)
+
+
+def write(folder, split=None, opened=None, pictures=2) -> tuple[str, str]:
+    """Writes report.html into a workdir.
+
+    Args:
+      folder: the workdir.
+      split: which evaluation to show in full; None = the most telling one there is.
+      opened: examples.Opened; None = opened where pictures are wanted, which loads TensorFlow.
+      pictures: how many best and how many worst pictures; 0 = none.
+
+    Returns:
+      (path of the page, why it has no pictures or "").
+
+    Raises:
+      ValueError: in one line, if the folder holds no run, or not this evaluation.
+    """
+    run = runs.read(folder)
+    split = split or next(iter(run.splits), None)
+    evaluation = run.evaluation(split) if split else None
+    sheets, problem = [], ""
+    if evaluation and pictures:
+        try:
+            from kseg.report import examples
+
+            sheets = examples.sheets(run, split, evaluation, opened or examples.open_run(folder), pictures)
+        except (ValueError, OSError) as error:
+            problem = " ".join(str(error).split())
+    path = os.path.join(folder, FILE)
+    files.write_file(path, render(run, split, evaluation, sheets, problem).encode())
+    return path, problem
+
+
+def render(run, split, evaluation, sheets, problem="") -> str:
+    """The page's text.
+
+    Args:
+      run: run.Run.
+      split, evaluation: what is shown in full, or None.
+      sheets: [(title, caption, JPEG bytes)].
+      problem: why there are no pictures.
+    """
+    figures, tables = [], []
+    if run_figures.curves([run]):
+        figures.append(page.chart("curves", "Training", CURVES, run_figures.curves, [run]))
+    confusion = None
+    if evaluation:
+        report = evaluation.report
+        tables += [run_tables.measures([("", report)]), run_tables.classes([("", report)])]
+        confusion = run_tables.confusion(report)
+        lines = curves_by_kind(evaluation)
+        if lines:
+            caption = abstention_caption(run, evaluation)
+            content = lines, [(name, 0, *point) for name, point in evaluation.operating_points().items()]
+            figures.append(page.chart("abstention", "Abstaining", caption, run_figures.abstention, content))
+            tables.append(run_tables.void(report))
+    figures += [
+        page.figure(f"pictures{place}", title, caption, "image/jpeg", content)
+        for place, (title, caption, content) in enumerate(sheets)
+    ]
+    changed = run.changed_settings()
+    tables.append(run_tables.settings((["setting", "here", "default"], changed)))
+    return page.render(
+        "run.html.j2", run=run, split=split, cards=cards(evaluation), figures=figures, tables=tables,
+        confusion=confusion, others=[name for name in run.splits if name != split], commands=commands(run, split),
+        problem=problem, steps=run.lines[-1]["step"] if run.lines else 0,
+        images=evaluation.report["images"] if evaluation else 0,
+    )  # fmt: skip
+
+
+def curves_by_kind(evaluation):
+    """[(name, lost, caught)] of all void first, then of its kinds, where there is more than one."""
+    kinds = {kind: evaluation.curve([kind]) for kind in runs.KINDS}
+    kinds = {kind: curve for kind, curve in kinds.items() if curve}
+    everything = evaluation.curve(runs.KINDS)
+    if everything is None:
+        return []
+    return [("all void", *everything)] + ([(k, *curve) for k, curve in kinds.items()] if len(kinds) > 1 else [])
+
+
+def abstention_caption(run, evaluation):
+    """What the marks of the chart are, and which threshold is in use."""
+    chosen = evaluation.threshold
+    threshold = f", {chosen['threshold']:.4g}" if chosen else " (there is none)"
+    calibrated = run.config.treatment.abstain == "calibrated"
+    return _ABSTENTION.format(
+        score=evaluation.report["primary_score"], threshold=threshold,
+        use="the calibrated threshold" if calibrated else "the treatment's own decision rule",
+    )  # fmt: skip
+
+
+def cards(evaluation):
+    """[(what, number, words)] for the top of the page."""
+    if evaluation is None:
+        return []
+    made = []
+    for name, block in run_tables.blocks(evaluation.report).items():
+        values = [run_tables.measure(block, key) for key in ("mean_iou", "void_caught", "abstain_rate")]
+        shown = ["–" if value is None else f"{100 * value:.1f} %" for value in values]
+        made.append(
+            (f"{name} decision", f"{shown[0]} mIoU", f"{shown[1]} of void caught, {shown[2]} of labelled pixels lost")
+        )
+    return made
+
+
+def commands(run, split):
+    """[(what for, command)] to go on with."""
+    folder, evaluated = shlex.quote(run.folder), [name for name in run.splits if name != runs.HELD_OUT]
+    wanted = split if evaluated and split != runs.HELD_OUT else run.config.data.eval_split
+    steps = 2 * run.config.train.total_steps
+    return [
+        ("score it", f"kseg evaluate --workdir={folder} --split={wanted}"),
+        ("draw this page again", f"kseg report --workdir={folder}"),
+        ("serve it", f"kseg export --workdir={folder} --export_dir={folder}/export"),
+        ("look at predictions", f"kseg predict --model={folder}/export --output_dir=masks IMAGE ..."),
+        ("hold it against another run", f"kseg compare {folder} OTHER_WORKDIR"),
+        ("train it longer", f"the command that trained it, with --config.train.total_steps={steps}"),
+        ("start a run from its weights", f"kseg train --workdir=NEW --init_from={folder} ..."),
+    ]

@@ -1,0 +1,50 @@
+"""What best.keras is chosen by: the classes that the held-out images have enough of."""
+
+import types
+
+import numpy as np
+import pytest
+
+from kseg import config as defaults
+from kseg.training import held_out
+
+
+def judge(tmp_path, matrix, least=100, best=-1.0):
+    config = defaults.default()
+    config.eval.best_min_pixels = least
+    model = types.SimpleNamespace(save=lambda path: open(path, "w").close())
+    table = types.SimpleNamespace(class_names=("road", "car", "train"))
+    parts = types.SimpleNamespace(held_out=[3, 5], model=model, ema=None, table=table)
+    state = types.SimpleNamespace(best=best, stale=0)
+    made = held_out.HeldOut(config, str(tmp_path), parts, state, None, True)
+    made.report = types.SimpleNamespace(matrix=lambda decision: np.array(matrix))
+    return made, state
+
+
+# Road: 150 right of 200, no false ones but 50 cars: 150 / 250. Car: 150 of 200, 50 roads too many: 150 / 250.
+# Train: 5 of 10, IoU 1/2, too few to choose by.
+MATRIX = [[150, 50, 0, 0], [50, 150, 0, 0], [0, 0, 5, 5], [9, 9, 9, 9]]
+
+
+def test_classes_with_too_few_pixels_do_not_choose(tmp_path, caplog):
+    made, state = judge(tmp_path, MATRIX)
+    assert made.keep_best() == (pytest.approx(150 / 250), True)
+    assert (state.best, state.stale) == (pytest.approx(0.6), 0)
+    assert (tmp_path / "best.keras").exists()
+    assert made.keep_best() == (pytest.approx(0.6), False) and state.stale == 1
+
+
+def test_with_a_lower_limit_all_classes_choose(tmp_path):
+    made, _ = judge(tmp_path, MATRIX, least=10)
+    assert made.keep_best()[0] == pytest.approx((0.6 + 0.6 + 0.5) / 3)
+
+
+def test_where_no_class_has_enough_it_says_so_once_and_nothing_is_kept(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(held_out.logging, "warning", lambda text, *values: said.append(text % values))
+    made, state = judge(tmp_path, MATRIX, least=1000)
+    assert made.keep_best() == made.keep_best() == (None, False)
+    assert state.stale == 0 and state.best == -1.0 and not list(tmp_path.iterdir())
+    assert len(said) == 1
+    assert said[0].startswith("best.keras cannot be chosen: the 2 held-out images have fewer than 1000 labelled pixels")
+    assert "road 200, car 200, train 10" in said[0] and "config.data.calibration_fraction" in said[0]
