@@ -17,10 +17,11 @@ def train(config, workdir):
 
     Args:
       config: ml_collections.ConfigDict from `kseg.config.default()`; `data.records_dir` must be set.
-      workdir: folder of the run; made if missing. Gets model.keras, checkpoints, metrics.jsonl and more.
+      workdir: folder of the run; made if missing. Gets model.keras, report.html, checkpoints,
+        metrics.jsonl and more.
 
     Returns:
-      "finished", or "preempted" after SIGTERM: the state is saved, and the same call goes on.
+      "finished", or "preempted" after Ctrl-C or SIGTERM: the state is saved, and the same call goes on.
 
     Raises:
       ValueError: in one line, if the configuration or the records cannot be trained.
