@@ -8,6 +8,7 @@ from kseg.report import page, run_figures, run_page, run_tables
 from kseg.report import run as runs
 from tfrecords import files
 
+_LOSSES = "Losses of different treatments or loss settings do not compare."
 _ABSTENTION = (
     "All void of all images. While the threshold on a run's primary score falls, more void is caught (up) and more "
     "labelled pixels are lost (right, logarithmic). Diamonds: calibrated thresholds. Circles: the treatments' own "
@@ -66,7 +67,7 @@ def render(read, evaluations, split, sheets, problem="") -> str:
     reports = [(run.name, evaluation.report) for run, evaluation in zip(read, evaluations)]
     figures = []
     if run_figures.curves(read):
-        figures.append(page.chart("curves", "Training", run_page.CURVES, run_figures.curves, read))
+        figures.append(page.chart("curves", "Training", f"{run_page.CURVES} {_LOSSES}", run_figures.curves, read))
     lines, points = [], []
     for run, evaluation in zip(read, evaluations):
         curve = evaluation.curve(runs.KINDS)

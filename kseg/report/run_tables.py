@@ -56,7 +56,7 @@ def classes(reports):
             known = value is not None and values[0] is not None
             cells.append(number(value - values[0] if known else None, "{:+.1f}", 100))
         rows.append({"cells": cells})
-    columns = ["class", "share of labelled pixels", *(name or "IoU" for name, _ in reports)]
+    columns = ["class", "% of labelled pixels", *(name or "IoU" for name, _ in reports)]
     columns += [f"{name} − {reports[0][0]}" for name, _ in reports[1:]]
     note = "IoU by Cityscapes' rule at the treatment's own decision, in %. –: the class does not occur."
     if len(reports) > 1:

@@ -166,9 +166,19 @@ def test_the_wheel_alone_does_the_main_job_from_an_empty_folder(installed, tmp_p
     run("convert-cityscapes", "--cityscapes_dir=S", "--records_dir=R", "--splits=train,val")
     assert "street_scenes" not in run("inspect-records", "--records_dir=R").stderr
     settings = [f"--{key}={value}" for key, value in SMALL.items()]
-    run("train", "--workdir=W", "--config.data.records_dir=R", *settings)  # without --config
+    trained = run("train", "--workdir=W", "--config.data.records_dir=R", *settings)  # without --config
+    assert "train: step 1 of 5, loss " in trained.stderr and "\r" not in trained.stderr
+    assert "IoU by class" in trained.stdout and "labelled pixels lost" in trained.stdout
+    assert trained.stdout.endswith(
+        "page:    W/report.html\nnext:    kseg evaluate --workdir=W --split=val\n"
+        "or:      kseg export --workdir=W --export_dir=W/export\n"
+    )
+    assert "Confusion matrix" in (tmp_path / "W" / "report.html").read_text()
     run("train", "--config=street_scenes_unet", "--workdir=N", "--config.data.records_dir=R", "--dry_run")  # by name
-    run("evaluate", "--workdir=W", "--split=val")
+    evaluated = run("evaluate", "--workdir=W", "--split=val")
+    assert "next:    kseg report --workdir=W\n" in evaluated.stdout and "\r" not in evaluated.stderr
+    run("report", "--workdir=W")
+    assert "Scored on 2 images of val" in (tmp_path / "W" / "report.html").read_text()
     run("export", "--workdir=W", "--export_dir=E", "--warmup_sizes=64x128")
     run("predict", "--model=E", "--output_dir=O", "S/leftImg8bit/val")
     assert len(list((tmp_path / "O").rglob("*_mask.png"))) == 2

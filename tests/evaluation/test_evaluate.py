@@ -332,6 +332,14 @@ def test_the_command_writes_report_and_predictions(finished, manifest, tmp_path)
     assert values.pop("checkpoint") == "model" and values.pop("records") == manifest.digest
     assert values == again.to_json()
     assert f"mean IoU                {100 * values['mean_iou']:>10.2f} %" in done.stdout
+    caught = 1 - values["void"]["all"]["leak"]
+    assert f"void caught             {100 * caught:>10.2f} %" in done.stdout
+    labelled = np.array(values["confusion_matrix"])[:-1].sum(1)
+    for (name, iou), pixels in zip(values["per_class_iou"].items(), labelled):
+        share = f"{100 * pixels / labelled.sum():.2f} %"
+        row = next(line for line in done.stdout.splitlines() if line.startswith(f"{name} "))
+        assert row.split("  ")[-1].strip() == share and (iou is None or f"{100 * iou:.2f} %" in row)
+    assert f"--workdir={finished}" in done.stdout.splitlines()[-1]
     assert (finished / "eval_val.npz").exists()
     assert len(list((tmp_path / "png").iterdir())) == len(cases.SIZES)
 

@@ -89,7 +89,7 @@ def test_differences_by_class_are_to_the_first_run_in_points():
     ))  # fmt: skip
     made = run_tables.classes([("one", one), ("other", other)])
     assert [column["name"] for column in made["columns"]] == [
-        "class", "share of labelled pixels", "one", "other", "other − one",
+        "class", "% of labelled pixels", "one", "other", "other − one",
     ]  # fmt: skip
     assert [[cell["show"] for cell in row["cells"]] for row in made["rows"]] == [
         ["road", "75.00", "50.0", "47.5", "−2.5"], ["train", "25.00", "–", "25.0", "–"],
@@ -111,7 +111,7 @@ def two(records, tmp_path_factory):
     """Folders of two runs that were not trained, but evaluated on val, in names that a page must not take for HTML."""
     base = tmp_path_factory.mktemp("runs")
     folders = []
-    for name, rate in (("<b>one</b>", 0.01), ("other", 0.02)):
+    for name, rate in (("<b>one", 0.01), ("other", 0.02)):
         treatment_name = "ignore" if name.startswith("<") else "background_class"
         config = defaults.default()
         config.data.records_dir, config.treatment.name = records, treatment_name
@@ -179,7 +179,7 @@ def test_runs_side_by_side_have_differences_a_warning_and_the_settings_that_diff
     assert compare_page.write([str(folder) for folder in two], str(page)) == ("val", "")
     text = page.read_text()
     assert loads_from_outside(text) == []
-    assert "One run each says little" in text and "other − &lt;b&gt;one&lt;/b&gt;" in text
+    assert "One run each says little" in text and "other − &lt;b&gt;one" in text
     rows = compare_page.differing_settings([runs.read(folder) for folder in two])
     assert rows == [("treatment.name", "ignore", "background_class"), ("optimizer.learning_rate", 0.01, 0.02)]
     assert "Where they differ most" in text and text.count('class="matrix"') == 2
@@ -234,4 +234,4 @@ def test_a_page_that_cannot_be_drawn_fails_no_run(monkeypatch):
     monkeypatch.setattr(run_page, "write", broken)
     parts = types.SimpleNamespace(model=None, treatment=None, manifest=None)
     train._draw_page("W", parts)
-    assert said == ["report.html could not be drawn (RuntimeError: no font); kseg report --workdir=W tries again."]
+    assert said == ["W/report.html could not be drawn (RuntimeError: no font); kseg report --workdir=W tries again"]

@@ -68,7 +68,7 @@ def test_a_run_leaves_what_it_promises(undisturbed):
     names = {path.name for path in undisturbed.iterdir()}
     assert names == {
         "config.json", "metrics.jsonl", "metrics.csv", "checkpoints", "tensorboard", "model.keras", "best.keras",
-        "calibration.json", "eval_held_out.json", "eval_held_out.npz",
+        "calibration.json", "eval_held_out.json", "eval_held_out.npz", "report.html",
     }  # fmt: skip
     assert [path.name for path in sorted((undisturbed / "checkpoints").iterdir())] == [
         "step-00000006.npz",
