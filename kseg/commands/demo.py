@@ -38,6 +38,7 @@ def main(argv):
     for arm in _ARMS:
         tool(
             "train",
+            False,
             config="street_scenes_unet",
             workdir=part[arm],
             **{

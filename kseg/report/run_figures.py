@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from kseg.report import charts
+from kseg.report import charts, over_steps
 
 # Okabe and Ito's, dark first.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
@@ -37,7 +37,7 @@ def curves(runs, narrow=False):
         for place, run in enumerate(runs):
             series = run.series(key)
             if series is not None and len(series[0]) > 1:
-                values = charts.running_mean(series[1], 5) if key == "loss" else factor * series[1]
+                values = over_steps.running_mean(series[1], 5) if key == "loss" else factor * series[1]
                 lines.append((run.name, *style(place), series[0], values))
         if lines:
             panels.append((title, lines, log and min(min(line[-1]) for line in lines) > 0))
@@ -46,7 +46,7 @@ def curves(runs, narrow=False):
     figure = _figure(len(panels), narrow)
     axes = figure.subplots(*((len(panels), 1) if narrow else (1, len(panels))), squeeze=False).ravel()
     for axis, (title, lines, log) in zip(axes, panels):
-        charts.over_steps(axis, title, lines, log)
+        over_steps.lines_over_steps(axis, title, lines, log)
     if len(runs) > 1:
         _key(figure, axes[0], narrow)
     return figure

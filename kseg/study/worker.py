@@ -128,7 +128,7 @@ def _train_and_save(folder, request):
     config = ml_collections.ConfigDict(tuples(request["config"]))
     training = os.path.join(folder, "train")
     resumed = os.path.exists(training)
-    if train.train_and_evaluate(config, training, progress=False) != train.FINISHED:
+    if train.train_and_evaluate(config, training, progress=False, page=False) != train.FINISHED:
         sys.exit("stopped before the last step; start the study again to go on")
     result = run_result.of_run(training, config, request, folder if request["pictures"] else "")
     result |= {key: request[key] for key in ("id", "study", "stage", "arm", "seed", "settings")}

@@ -57,24 +57,23 @@ class HeldOut:
             state.stale += 1
             return value, False
         state.best, state.stale = value, 0
-        if self._chief:
-            with self.weights():
+        with self.weights():
+            if self._chief:
                 save_model(self._parts.model, os.path.join(self._folder, "best.keras"))
         return value, True
 
     def pictures(self):
-        """uint8 [H, W, 3] pictures: image, truth and native decision side by side."""
+        """uint8 [H, W, 3] pictures: image, truth and native decision side by side, by the weights as they are."""
         parts, config = self._parts, self._config
         count = min(config.log.pictures, len(parts.held_out))
         chosen = parts.held_out[np.linspace(0, len(parts.held_out) - 1, count).astype(int)]
         truth = parts.table.encoding("background")
         drawn = []
-        with self.weights():
-            for example in input_pipeline.eval_dataset(parts.manifest, config.data.train_split, chosen):
-                image = example["image"].numpy()
-                decision = parts.treatment.native(parts.model(image[None], training=False))[0].numpy().astype(np.uint8)
-                maps = [pictures.colorize(m, parts.table) for m in (truth[example["ids"].numpy()], decision)]
-                drawn.append(np.concatenate([image, *maps], 1))
+        for example in input_pipeline.eval_dataset(parts.manifest, config.data.train_split, chosen):
+            image = example["image"].numpy()
+            decision = parts.treatment.native(parts.model(image[None], training=False))[0].numpy().astype(np.uint8)
+            maps = [pictures.colorize(m, parts.table) for m in (truth[example["ids"].numpy()], decision)]
+            drawn.append(np.concatenate([image, *maps], 1))
         return drawn
 
     def conclude(self):
@@ -84,8 +83,9 @@ class HeldOut:
             return
         chosen = evaluate.calibration(report, self._config)
         workdir.write_json(os.path.join(self._folder, "calibration.json"), chosen)
-        caught = report.leak_at(chosen["nominal"])["all"]
-        notes = {"calibration": chosen | {"void_caught": None if caught is None else 1 - caught}}
+        counts = report.tally.histograms[report.tally.scores.index(report.primary_score)].sum(1)
+        caught = histograms.none_for_nan(histograms.recall_at(counts[:2].sum(0), counts[2:].sum(0), chosen["nominal"]))
+        notes = {"calibration": chosen | {"void_caught": caught}}
         dataclasses.replace(report, split=SPLIT, notes=notes).save(self._folder)
 
     def weights(self):

@@ -33,7 +33,7 @@ class _Observers(NamedTuple):
     callbacks: keras.callbacks.CallbackList
 
 
-def train_and_evaluate(config, folder, callbacks=(), progress=AUTO):
+def train_and_evaluate(config, folder, callbacks=(), progress=AUTO, page=True):
     """Trains until config.train.total_steps, resuming from the newest checkpoint in `folder`.
 
     Writes config.json, metrics.jsonl and .csv, checkpoints/, tensorboard/, model.keras, best.keras, calibration.json,
@@ -45,6 +45,7 @@ def train_and_evaluate(config, folder, callbacks=(), progress=AUTO):
       callbacks: keras.callbacks.Callback objects; on_train_begin, on_train_batch_begin/end and on_train_end are called,
         and on_epoch_end for every line of metrics.jsonl, the step in place of the epoch.
       progress: True for a bar at a terminal and lines elsewhere, "lines", or False.
+      page: whether to draw report.html at the end.
 
     Returns:
       FINISHED, or PREEMPTED after SIGTERM or Ctrl-C: the state is saved and the same call goes on from there.
@@ -57,10 +58,15 @@ def train_and_evaluate(config, folder, callbacks=(), progress=AUTO):
     """
     strategy = distribution.make_strategy(config)
     with distribution.watching_peers(strategy), errors.explained(config, folder):
-        return _train_and_evaluate(config, folder, callbacks, progress, strategy)
+        outcome, parts, judge = _train(config, folder, callbacks, progress, strategy)
+        if page and outcome == FINISHED:
+            with judge.weights():
+                if distribution.is_chief(strategy):
+                    _draw_page(folder, parts)
+        return outcome
 
 
-def _train_and_evaluate(config, folder, callbacks, progress, strategy):
+def _train(config, folder, callbacks, progress, strategy):
     chief = distribution.is_chief(strategy)
     functions = named_callbacks.find(config.log.callbacks)
     parts = assembly.build(config, folder, strategy)
@@ -87,30 +93,29 @@ def _train_and_evaluate(config, folder, callbacks, progress, strategy):
     callback_list.on_train_begin()
     with bar:
         observers = _Observers(losses, log, judge, bar, callback_list)
-        step, preempted = _loop(config, strategy, parts, state, step, observers)
+        step, saved = _loop(config, folder, strategy, parts, state, step, observers)
+        preempted = step < total and not state.stops_early(config.train.early_stopping_evals)
+        if not (preempted or saved):
+            _save_final(folder, parts, state, judge, step, chief)
     callback_list.on_train_end()
     log.close()
     if preempted:
-        return PREEMPTED
+        return PREEMPTED, parts, judge
     if step < total:
         logging.info("no better mean IoU in %d evaluations: stopped at step %d of %d", state.stale, step, total)
 
     # ---- What the run leaves -----------------------------------------------------------------------------------------
-    if chief:
-        with judge.weights():
-            held_out.save_model(parts.model, os.path.join(folder, "model.keras"))
     if judge:
         judge.conclude()
-    if chief:
-        with judge.weights():
-            _draw_page(folder, parts)
-    return FINISHED
+    return FINISHED, parts, judge
 
 
-def _loop(config, strategy, parts, state, step, observers):
-    """Steps until the last one, an early stop or a request to end; returns (finished steps, whether by request)."""
+def _loop(config, folder, strategy, parts, state, step, observers):
+    """Steps until the last one, an early stop or a request to end; returns (finished steps, whether model.keras is of
+    them)."""
     settings, total, optimizer = config.train, config.train.total_steps, parts.optimizer
     losses, log, judge, bar, callback_list = observers
+    begun, chief = step, distribution.is_chief(strategy)
     batches = iter(training_step.distributed_batches(strategy, config, parts.manifest, parts.treatment.encoding, step))
     with distribution.TerminationRequest(strategy) as termination:
         while step < total and not state.stops_early(settings.early_stopping_evals):
@@ -124,6 +129,10 @@ def _loop(config, strategy, parts, state, step, observers):
             if parts.ema:
                 parts.ema.update()
             losses.add(loss)
+            if step == total:
+                # Before a callback, an evaluation or a full disk can fail.
+                losses.check(step, optimizer)
+                _save_final(folder, parts, state, judge, step, chief)
             callback_list.on_train_batch_end(step - 1, {"loss": loss})
             bar.advance(step)
             if shows:
@@ -145,19 +154,20 @@ def _loop(config, strategy, parts, state, step, observers):
             ):  # fmt: skip
                 losses.check(step, optimizer)
                 log.sync()
-                if distribution.is_chief(strategy):
+                if chief:
                     state.save(step, losses.values(), settings.keep_checkpoints)
                 bar.skip()
             if stop and step < total:
-                return step, True
-    return step, False
+                return step, False
+    return step, step == total and begun < total
 
 
 def _evaluate(config, step, log, judge, bar):
     values = judge.evaluate().to_json()
     chosen_by, is_best = judge.keep_best()
-    if log.writes:
-        log.evaluation(step, values, judge.pictures())
+    with judge.weights():
+        if log.writes:
+            log.evaluation(step, values, judge.pictures())
     if step < config.train.total_steps and chosen_by is not None:
         bar.say(f"step {step}: held-out mean IoU {100 * chosen_by:.1f} %{', the best so far' if is_best else ''}")
     bar.skip()
@@ -177,6 +187,13 @@ def _draw_page(folder, parts):
         return
     if problem:
         logging.warning("%s/report.html has no pictures: %s", folder, problem)
+
+
+def _save_final(folder, parts, state, judge, step, chief):
+    with judge.weights():
+        if chief:
+            state.check_finite(step)
+            held_out.save_model(parts.model, os.path.join(folder, "model.keras"))
 
 
 def _extension(config, before):

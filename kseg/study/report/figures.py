@@ -10,7 +10,7 @@ import functools
 import numpy as np
 from matplotlib.figure import Figure
 
-from kseg.report import charts
+from kseg.report import charts, over_steps
 from kseg.study.report import captions, contrast_figures
 
 # Column heads, their measure in study.json, and which way is better.
@@ -193,10 +193,10 @@ def training(study, narrow=False):
             if name in arm["training"]:
                 steps, values = np.array(arm["training"][name], float).T
                 lines.append(
-                    (arm["treatment"], steps, charts.running_mean(values, 5) if name == "loss" else 100 * values)
+                    (arm["treatment"], steps, over_steps.running_mean(values, 5) if name == "loss" else 100 * values)
                 )
         title = "training loss" if name == "loss" else "mIoU, held-out frames, %"
-        charts.progress(axis, title, lines, narrow, log=name == "loss")
+        over_steps.progress(axis, title, lines, narrow, log=name == "loss")
     return figure
 
 
