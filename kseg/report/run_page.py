@@ -120,6 +120,12 @@ def cards(evaluation):
         made.append(
             (f"{name} decision", f"{shown[0]} mIoU", f"{shown[1]} of void caught, {shown[2]} of labelled pixels lost")
         )
+    chosen = evaluation.report.get("calibration")
+    if chosen:
+        caught = "–" if chosen["void_caught"] is None else f"{100 * chosen['void_caught']:.1f} %"
+        lost = f"{100 * chosen['realised']:.1f} % of labelled pixels lost"
+        words = f"where {chosen['score']} is above {chosen['threshold']:.4g}, {lost}"
+        made.append(("abstaining at the calibrated threshold", f"{caught} of void caught", words))
     return made
 
 
