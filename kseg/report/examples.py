@@ -11,9 +11,8 @@ import numpy as np
 from PIL import Image
 
 import tfrecords
-from kseg import pictures, treatments
+from kseg import iou, pictures, treatments
 from kseg.data import input_pipeline
-from kseg.metrics import iou
 from kseg.models import averaging
 from kseg.report.run import HELD_OUT, KINDS
 
@@ -116,7 +115,7 @@ def best_and_worst(values, count):
 def predictions(run, opened, split, image_ids, threshold):
     """{image id: (image, truth, decision, void score)} as they are shown."""
     records_split = run.config.data.train_split if split == HELD_OUT else split
-    places = {name: place for place, name in enumerate(opened.manifest.index(records_split)[3])}
+    places = {name: place for place, name in enumerate(opened.manifest.index(records_split).image_ids)}
     lacking = [name for name in image_ids if name not in places]
     if lacking:
         raise ValueError(f"the records of {run.folder} have no image {lacking[0]!r} in split {records_split!r}")

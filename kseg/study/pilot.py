@@ -54,7 +54,7 @@ def run(folder: str) -> None:
     config.optimizer.warmup_steps = 0
     config.data.calibration_fraction = 0.0  # no evaluation in training
     workdir = os.path.join(folder, "train")
-    train.train_and_evaluate(config, workdir, [Clock()], progress=False)
+    train.train_and_evaluate(config, workdir, [Clock()], progress=False, page=False)
     trained = time.monotonic()
 
     opened = finished.load_run(workdir)
