@@ -122,7 +122,8 @@ def encode_map(label_map: np.ndarray) -> bytes:
     Label maps are flat areas: the differences are nearly all zero, and zlib's run-length strategy takes 4.5 ms for
     1024x2048 px where Pillow takes 12 (level 1) to 18 ms (level 6), into fewer bytes than either
     (tools/benchmarks/convert.py). The strategy also searches no history, so its output depends on the pixels alone.
-    Large maps are stored in strips instead, of which training unpacks those that its crop needs (strips.py).
+    Large maps are stored in strips instead, of which training unpacks those that its crop needs (strips.py): 3.6 ms and
+    as many bytes as Pillow's level 6.
 
     Args:
         label_map: uint8 [H, W].

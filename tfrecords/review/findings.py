@@ -130,7 +130,11 @@ def _fixed_void(labelled) -> list[Finding]:
     found = []
     for name, seen in labelled.items():
         frames = collections.Counter(look.sequence(seen.image_ids[place]) for place in seen.read)
-        shares = {x: float((counted >= FIXED_SHARE * frames[x]).mean()) for x, counted in seen.fixed.items()}
+        shares = {
+            drive: float((counted >= FIXED_SHARE * frames[drive]).mean())
+            for drive, counted in seen.fixed.items()
+            if frames[drive] >= look.FIXED_MIN_FRAMES  # of those read
+        }
         fixed = {drive: share for drive, share in shares.items() if share >= _FIXED_LEAST}
         if fixed:
             drives = _listed(
