@@ -184,14 +184,15 @@ def test_ids_that_are_missing_or_rare_and_maps_without_a_class(tmp_path):
     assert "1 class has no pixel at all" in _titles(_records(tmp_path, {"train": _frames(5)}, "without"))
 
 
+@pytest.mark.parametrize("name, said", [("drive_{:03d}", "drive"), ("city_{:06d}_000019", "all frames")])
 @pytest.mark.parametrize("number, words", [(255, ["train: void at fixed places"]), (254, [])])
-def test_void_that_stands_still_is_found_unless_it_is_of_kind_geometry(tmp_path, number, words):
-    frames = {f"drive_{n:03d}": _scene(n, (0, 1, 2, 5)) for n in range(12)}
+def test_void_that_stands_still_is_found_unless_it_is_of_kind_geometry(tmp_path, number, words, name, said):
+    frames = {name.format(n): _scene(n, (0, 1, 2, 5)) for n in range(12)}
     for _, ids in frames.values():
         ids[-18:, :48] = number  # 23 of 90 rows of positions, half of the columns
     found = [one for one in _found(_records(tmp_path, {"train": frames})) if "fixed" in one.title]
     assert [one.title for one in found] == words
-    assert all("drive 12.8 % of the frame" in one.text for one in found)
+    assert all(f": {said} 12.8 % of the frame" in one.text for one in found)
 
 
 def test_a_picture_of_another_size_is_found_and_many_sizes_are_not(tmp_path):

@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from tfrecords import labels
 from tfrecords.review import edges, look, thumbs
 
 FEW_FRAMES = 3  # an id in fewer label maps than these
@@ -135,10 +136,16 @@ def _fixed_void(labelled) -> list[Finding]:
             for drive, counted in seen.fixed.items()
             if frames[drive] >= look.FIXED_MIN_FRAMES  # of those read
         }
+        if not shares and len(seen.read) >= look.FIXED_MIN_FRAMES:  # names tell of no long sequence, as Cityscapes'
+            counted = seen.void[[labels.KINDS.index(kind) for kind in ("scene", "dropped")]].sum(0)
+            shares = {"all frames": float((counted >= FIXED_SHARE * len(seen.read)).mean())}
         fixed = {drive: share for drive, share in shares.items() if share >= _FIXED_LEAST}
         if fixed:
             drives = _listed(
-                [f"{drive or 'all frames'} {100 * share:.1f} % of the frame" for drive, share in fixed.items()]
+                [
+                    f"{drive or 'frames without a name'} {100 * share:.1f} % of the frame"
+                    for drive, share in fixed.items()
+                ]
             )
             text = (
                 f"Positions that are void in {FIXED_SHARE:.0%} of a sequence's frames: {drives}. A part of the car or "
