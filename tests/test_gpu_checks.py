@@ -166,6 +166,7 @@ def test_a_folder_with_runs_is_refused(tmp_path):
     assert done.returncode == 1 and done.stderr.startswith(f"error: {tmp_path} has runs already")
 
 
+@pytest.mark.timeout(1800)  # under a minute of two free cores
 def test_the_program_works_at_tiny_sizes_on_the_cpu(tmp_path):
     page = (ROOT / "docs/scale.md").read_bytes()
     done = run("--tiny", f"--json_file={tmp_path / 'gpu.json'}")

@@ -42,12 +42,13 @@ def _void(entry):
 
 
 def _accuracy(entry):
-    return _said(entry, "gains {} points of mIoU", "costs {} points of mIoU", "mIoU")
+    text = _said(entry, "gains {} points of mIoU", "costs {} points of mIoU", "mIoU")
+    return f"{text}, no worse than by the margin" if entry.get("not_worse") else text
 
 
 def _said(entry, more, less, what):
     """A contrast as words, with the interval that it was judged by."""
-    verdict, estimate = entry["verdict"], entry.get("estimate")
+    verdict, estimate = _verdict(entry), entry.get("estimate")
     if estimate is None:
         return f"{what} {verdict}"
     if entry.get("holm_low") is None:
@@ -66,7 +67,8 @@ def _advice(arms, void, accuracy, seeds):
     better = sorted((arm for arm in arms if _gains(void[arm])), key=lambda arm: -void[arm]["estimate"])
     free = [arm for arm in better if not _costs(accuracy[arm])]
     if free:
-        return f"Where finding void matters, train with {free[0]}: it catches more, and no loss of accuracy showed."
+        best = f"Where finding void matters, train with {free[0]}"
+        return f"{best}: it catches more, and no loss of accuracy beyond the margin showed."
     if better:
         return (
             f"{better[0]} catches more void and costs accuracy: which of the two counts is yours to say; where "
@@ -80,13 +82,19 @@ def _advice(arms, void, accuracy, seeds):
     )
 
 
+def _verdict(entry):
+    """The two-sided verdict; what is said before it, "not worse", has a key of its own."""
+    return entry["verdict"].rpartition("; ")[2]
+
+
 def _gains(entry):
-    return entry["verdict"].startswith("gains")
+    return _verdict(entry).startswith("gains")
 
 
 def _costs(entry):
-    """Whether a contrast is decided against the arm."""
-    return entry["verdict"].startswith("costs ") and not entry["verdict"].startswith("costs at most")
+    """Whether a contrast is decided against the arm, by more than the margin as far as one can tell."""
+    verdict = _verdict(entry)
+    return verdict.startswith("costs ") and not verdict.startswith("costs at most") and not entry.get("not_worse")
 
 
 def _signed(value):

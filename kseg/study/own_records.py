@@ -122,10 +122,11 @@ def study(plan: dict, records_dir: str) -> ml_collections.ConfigDict:
     study.grid = [("all", ARMS, tuple(range(plan["seeds"])))]
     caught = f"caught_at_0.05_{found['kind']}"
     study.contrasts = [
-        (f"{name}, {arm}", arm, "ignore", measure, True)
+        (f"{name}, {arm}", arm, "ignore", measure, name)
         for arm in ARMS[1:]
         for name, measure in (("void", caught), ("accuracy", "forced_miou"))
     ]
+    study.not_worse = ("accuracy",)
     study.headline = ARMS
     study.folds = ml_collections.ConfigDict()
     study.by_width, study.choices = (), []
