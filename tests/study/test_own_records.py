@@ -299,28 +299,36 @@ def kseg(*arguments, **environment):
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
 
 
-@pytest.mark.soak
-def test_a_folder_of_street_scenes_is_answered_end_to_end(records, tmp_path):
-    """Pilot, plan, a seed of four tiny runs, page and paragraph; stopped once, it goes on with its plan."""
-    flags = [f"--records_dir={records}", f"--workdir={tmp_path / 'w'}"]
-    done = kseg(*flags, "--hours=0.0001")
-    assert done.returncode == 1 and "is too short" in done.stderr and done.stderr.count("\n") == 1
-    hours = done.stderr.strip().rpartition("=")[2].rstrip(".")
-    done = kseg(*flags, f"--hours={float(hours) * 1.5}", "--only=0/4")
+@pytest.mark.parametrize("runs", [1, pytest.param(4, marks=pytest.mark.soak)])
+@pytest.mark.timeout(1800)
+def test_a_folder_of_street_scenes_is_answered_end_to_end(records, tmp_path, monkeypatch, runs):
+    """A real pilot, a plan cut to one seed of four steps, real runs, page and paragraph."""
+    folder, measured = tmp_path / "w", {}
+
+    def cut(pilot, found, hours, network):
+        measured.update(pilot)
+        return {"seeds": 1, "steps": 4}
+
+    monkeypatch.setattr(schedule, "decide", cut)
+    schedule.plan(records, 0.01, str(folder), say=lambda line: None)
+    monkeypatch.undo()
+    assert measured.keys() == {"seconds", "start", "step", "frame", "end"}
+    assert measured["seconds"] > measured["start"] > measured["step"] > 0 and measured["frame"] > 0
+    plan = (folder / schedule.PLAN).read_bytes()
+    flags = [f"--records_dir={records}", f"--workdir={folder}"]
+    done = kseg(*flags, "--only=0/4")
     assert done.returncode == 0, done.stderr
-    plan = (tmp_path / "w" / schedule.PLAN).read_bytes()
-    seeds = json.loads(plan)["seeds"]
-    listed = kseg(*flags, "--list")
-    assert f"{4 * seeds} runs, {seeds} finished" in listed.stdout
-    done = kseg(*flags)
+    assert "plan.json: going on with 4 treatments x 1 seed x 4 steps" in done.stdout
+    done = kseg(*flags, *(["--report_only"] if runs == 1 else []))
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "w" / schedule.PLAN).read_bytes() == plan
-    summary = json.loads((tmp_path / "w" / "study.json").read_text())
-    assert summary["runs"]["done"] == 4 * seeds and summary["frames"] == 4
-    page = (tmp_path / "w" / "report.html").read_text()
-    for text in (" ".join(done.stdout.split()), page):
-        assert summary["in_words"].split(";")[0] in text
-    assert ("undecided" in summary["in_words"]) or seeds > 1
+    assert (folder / schedule.PLAN).read_bytes() == plan and not (folder / "pilot").exists()
+    summary = json.loads((folder / "study.json").read_text())
+    assert summary["runs"]["done"] == runs and summary["frames"] == 4 and summary["split"] == "val"
+    words = summary["in_words"]
+    assert "One seed cannot tell a treatment from luck: all of this is undecided" in words
+    assert ("points, undecided with one seed" in words) == (runs == 4) != ("void caught not measured" in words)
+    assert words in " ".join(done.stdout.split()) and words.partition(";")[0] in (folder / "report.html").read_text()
+    assert f"{runs} finished" in kseg(*flags, "--list").stdout
 
 
 def test_flags_that_contradict_each_other_are_one_line(tmp_path):

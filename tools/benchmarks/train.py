@@ -1,11 +1,11 @@
 """The training loop against the bare step, Keras' fit, the machine's matmul peak and a plain UNet, in one run.
 
-    loop        kseg.training.train.train_and_evaluate on 1024x2048 JPEG or PNG records; width 32, depth 4, crops
-    256x512 constant    the same call, its batches one constant batch in memory fit         Keras compile and fit of the
-    same model, loss and optimizer on that batch peak        the share of the speed of a 2048^3 float32 matmul that a
-    training step reaches, convolutions counted peer        a UNet as in textbooks and Keras' examples: Keras'
-    BatchNormalization, 2x2 transposed convolutions,
-                Keras' own loss and AdamW; channels chosen for as many parameters as ours has at width 16
+    loop      kseg.training.train.train_and_evaluate on 1024x2048 JPEG or PNG records; width 32, depth 4, crops 256x512
+    constant  the same call, its batches one constant batch in memory
+    fit       Keras' compile and fit of the same model, loss and optimizer on that batch
+    peak      the share of the speed of a 2048^3 float32 matmul that a training step reaches, convolutions counted
+    peer      a UNet as in textbooks and Keras' examples: Keras' BatchNormalization, 2x2 transposed convolutions, Keras'
+              own loss and AdamW; channels chosen for as many parameters as ours has at width 16
 
 All run on all cores, in turn; a figure is a ratio of medians or, for single steps, of the fastest rounds. Where the
 name ends in `_cpu`, time is the processor time of the process: steadier on a machine that others use too.
