@@ -27,7 +27,9 @@ def paragraph(summary: dict) -> str:
 
 def _basis(summary, seeds):
     frames = "held-out" if summary["split"] == "held_out" else summary["split"]
-    text = f"Judged on {summary['frames']} {frames} frames with {seeds} seed{'s' if seeds != 1 else ''} a treatment"
+    text = f"Judged on {summary['frames']} {frames} frames"
+    if seeds:
+        text += f" with {seeds} seed{'s' if seeds != 1 else ''} a treatment"
     missing = len(summary["runs"]["missing"]) + len(summary["runs"]["failed"])
     if missing:
         text += f" ({missing} of {summary['runs']['planned']} runs are missing)"
@@ -62,6 +64,8 @@ def _said(entry, more, less, what):
 
 
 def _advice(arms, void, accuracy, seeds):
+    if not seeds:
+        return "Nothing can be compared before two treatments have a finished run with the same seed."
     if seeds < 2:
         return "One seed cannot tell a treatment from luck: all of this is undecided; give the study more hours."
     better = sorted((arm for arm in arms if _gains(void[arm])), key=lambda arm: -void[arm]["estimate"])

@@ -272,7 +272,10 @@ def test_runs_that_are_missing_are_said():
         del entry["estimate"]
     summary["runs"] |= {"missing": ["a"], "failed": ["b"]}
     text = in_words.paragraph(summary)
-    assert "(2 of 12 runs are missing)" in text and "void caught not measured; mIoU not measured" in text
+    assert (
+        "with 2 seeds a treatment (2 of 12 runs are missing)" in text
+        and "void caught not measured; mIoU not measured" in text
+    )
 
 
 def test_made_up_results_of_a_plan_become_a_paragraph(tmp_path):
@@ -288,6 +291,15 @@ def test_made_up_results_of_a_plan_become_a_paragraph(tmp_path):
     text = in_words.paragraph(findings.summarise(study, found, runs, tmp_path))
     assert "Judged on 233 test frames with 3 seeds" in text.replace("held-out", "test")
     assert "Inverted Dice (inverted_dice): " in text and "points" in text
+
+
+def test_before_two_treatments_share_a_seed_nothing_is_said_to_be_compared():
+    summary = summary_of({"entropic": ("not measured", "not measured")}, seeds=0)
+    for entry in summary["contrasts"]:
+        del entry["estimate"]
+    text = in_words.paragraph(summary)
+    assert text.startswith("Judged on 233 test frames; ignoring void") and "seeds a treatment" not in text
+    assert text.endswith("Nothing can be compared before two treatments have a finished run with the same seed.")
 
 
 # The command.
@@ -325,7 +337,7 @@ def test_a_folder_of_street_scenes_is_answered_end_to_end(records, tmp_path, mon
     summary = json.loads((folder / "study.json").read_text())
     assert summary["runs"]["done"] == runs and summary["frames"] == 4 and summary["split"] == "val"
     words = summary["in_words"]
-    assert "One seed cannot tell a treatment from luck: all of this is undecided" in words
+    assert ("One seed cannot tell a treatment from luck: all of this is undecided" in words) == (runs == 4)
     assert ("points, undecided with one seed" in words) == (runs == 4) != ("void caught not measured" in words)
     assert words in " ".join(done.stdout.split()) and words.partition(";")[0] in (folder / "report.html").read_text()
     assert f"{runs} finished" in kseg(*flags, "--list").stdout
