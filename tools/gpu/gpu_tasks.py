@@ -67,7 +67,7 @@ def processes(sizes, records, folder, gpus, images_per_gpu):
     base = _base(sizes, records["scenes"])
     law = base | {
         "optimizer.name": "sgd", "optimizer.learning_rate": 0.01, "model.activation": "silu",
-        "data.calibration_fraction": 0.0, "train.total_steps": sizes.law_steps,
+        "data.calibration_fraction": 0.0, "train.total_steps": sizes.law_steps, "train.deterministic": False,
     }  # fmt: skip
     replicas = max(gpus, 2)
     several = {"train.distribution": "mirrored", "train.num_virtual_devices": 1 if gpus else 2}
