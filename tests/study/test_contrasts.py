@@ -89,7 +89,7 @@ def truth(effects, measure):
             matrices, labelled, void = world.run(random, *effects[arm])
             arrays = {("forced",): matrices, ("histograms", "labelled"): labelled, ("histograms", "scene"): void}
             frames.array = lambda result, *keys, arrays=arrays: arrays[keys]
-            values.append(frames.value(None, measure, np.ones(4000)))
+            values.append(frames.value({"evaluation": {"frames": {}}}, measure, np.ones(4000)))
         means.append(np.mean(values))
     return means[0] - means[1]
 
