@@ -167,7 +167,7 @@ def test_the_messages_of_troubleshooting_are_those_of_the_code():
     for message in messages:
         # Single capitals, and what is quoted, stand for something of the user's.
         for piece in re.split(r'"[^"]*"|\b(?:[A-Z]\b(?:/[\w.]+)?|REASON|DEVICE)', message):
-            piece = piece.strip(" (),")
+            piece = piece.strip(" (),;")
             assert len(piece) < 4 or piece in code, f"{message}: nothing says {piece!r}"
 
 
