@@ -1,6 +1,7 @@
 """What `make docs` adds to docs/: pages that lie beside it, so that links work in the repository and on the site."""
 
 import os
+import re
 
 from mkdocs.structure.files import File
 
@@ -22,8 +23,8 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links from docs/ to what lies beside it, and from there into docs/."""
-    source = page.file.src_uri
+    """Links from docs/ to what lies beside it, and from there into docs/; without comments, which would end a list."""
+    source, markdown = page.file.src_uri, re.sub(r"<!--.*?-->", "", markdown, flags=re.DOTALL)
     if source == "index.md" or source in ("CONTRIBUTING.md", "CHANGELOG.md"):
         return markdown.replace("](docs/", "](")
     if source in _BESIDE:
