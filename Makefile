@@ -54,5 +54,5 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 .venv-extras/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "error: the extras are pinned together on Python 3.11; call make test-extras PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv-extras
-	.venv-extras/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,beam,serving,addons,parity,pretrained,notebooks]'
+	.venv-extras/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,beam,serving,addons,parity,pretrained,notebooks,docs]'
 	@touch $@
