@@ -29,4 +29,6 @@ def on_page_markdown(markdown, page, config, files):
         return markdown.replace("](docs/", "](")
     if source in _BESIDE:
         return markdown.replace("](../docs/", "](../")
-    return markdown.replace("](../", "](") if "/" not in source else markdown
+    if "/" not in source:
+        return markdown.replace("](../", "](").replace("](study/)", "](study/README.md)")
+    return markdown

@@ -16,8 +16,8 @@ from kseg.commands import flags
 
 ROOT = next(folder for folder in pathlib.Path(__file__).parents if (folder / "setup.cfg").is_file())
 BESIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "deploy/README.md", "tfrecords/FORMAT.md")
-PAGES = [path for path in sorted(ROOT.glob("docs/**/*.md")) if "study" not in path.relative_to(ROOT).parts[1:-1]]
-PAGES += [ROOT / name for name in BESIDE]
+PAGES = [*sorted(ROOT.glob("docs/**/*.md")), *(ROOT / name for name in BESIDE)]
+TOOLS = sorted(ROOT.glob("tools/*.py"))
 NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.ipynb"))
 # Flags of other programs that the pages name.
 OTHERS = {"allow_version_labels_for_unavailable_models", "no", "port", "rest_api_port", "model_name", "model_base_path"}
@@ -95,9 +95,10 @@ def test_every_page_is_on_the_site_and_the_site_names_no_other():
 
 @pytest.fixture(scope="module")
 def known():
-    """Flags by command, with those of the two programs in tools/ that are no commands."""
-    found = {name: in_process.flags_of(name) for name in commands.NAMES}
-    return found | {"benchmark": {"json_file"}, "gpu_checks": {"tiny", "folder", "json_file"}}
+    """Flags by command, and by what lies in tools/ and is no command."""
+    found = {path.stem: set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"|"--(\w+)"', path.read_text())) for path in TOOLS}
+    found = {name: set("".join(pair) for pair in pairs) for name, pairs in found.items()}
+    return found | {name: in_process.flags_of(name) for name in commands.NAMES}
 
 
 def named_commands(text):
@@ -126,7 +127,7 @@ def test_commands_in_code_are_ones_that_parse(page, known):
                 assert key in keys or key.split(".")[0] == "objects", f"kseg {name}: no key {asked}"
             elif asked == "config":
                 value = re.match(r"[^:\]]*", word.partition("=")[2])[0]
-                if value and not re.search(r"_mine|_X|PATH|\.\.\.", value):
+                if value and not re.search(r"_mine|_X|PATH|^[A-Z]$|\.\.\.", value):
                     flags.find_config(str(ROOT / value) if "/" in value else value)
             else:
                 assert asked in known[name] | {"help"} or asked.removeprefix("no") in known[name], f"{name} --{asked}"

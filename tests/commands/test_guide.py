@@ -45,7 +45,7 @@ def test_the_tutorial_runs_as_printed_and_prints_what_it_says(tmp_path, monkeypa
     masks = {path.name.removesuffix("_mask.png") for path in pathlib.Path("masks").glob("*_mask.png")}
     assert masks == {path.stem for path in pathlib.Path("images").iterdir()} and len(masks) == 40
     assert {int(i) for name in masks for i in np.unique(Image.open(f"masks/{name}_mask.png"))} <= {*range(7), 255}
-    said = float(re.search(r"mean IoU of this run is (\d+) %", text)[1])
+    said = float(re.search(r"mean IoU of\s+this run is (\d+) %", text)[1])
     found = 100 * json.loads(pathlib.Path("runs/first/eval_val.json").read_text())["mean_iou"]
     assert abs(found - said) <= 10, found
 
