@@ -5,6 +5,7 @@ the abstention threshold from a report on held-out images; `evaluate_run` does i
 counted is in kseg/evaluation/pixel_counts.py, what is made of it in kseg/evaluation/report.py.
 """
 
+import dataclasses
 import os
 
 import numpy as np
@@ -206,7 +207,8 @@ def evaluate_run(
         report.notes.update(checkpoint=checkpoint, records=manifest.digest)
         if suffix:
             report.notes.update(average=run.config.eval.average, tile_size=list(run.config.eval.tile_size))
-        report.save(folder, suffix)
+        report = dataclasses.replace(report, suffix=suffix)
+        report.save(folder)
     return report
 
 

@@ -51,6 +51,7 @@ class Report:
       tally: the counts.
       image_histograms: per score, what `tally.Tally.image_histograms` returned.
       notes: further top-level keys of the JSON file.
+      suffix: follows the split in the names of the files, for an evaluation in another way than the run's own.
     """
 
     split: str
@@ -61,6 +62,7 @@ class Report:
     tally: pixel_counts.Tally
     image_histograms: tuple
     notes: dict = dataclasses.field(default_factory=dict)
+    suffix: str = ""
 
     def to_json(self):
         """The content of eval_<split>.json, a dict without NaN."""
@@ -78,12 +80,9 @@ class Report:
             report["calibrated"] = point | self._block("calibrated", scores)
         return report
 
-    def save(self, folder, suffix=""):
-        """Writes eval_<split>.json and eval_<split>.npz; each is either the old one or the new one, whole.
-
-        `suffix` follows the split in the names, for evaluations in another way than the run's own.
-        """
-        path = os.path.join(folder, f"eval_{self.split}{suffix}")
+    def save(self, folder):
+        """Writes eval_<split><suffix>.json and .npz; each is either the old one or the new one, whole."""
+        path = os.path.join(folder, f"eval_{self.split}{self.suffix}")
         content = self.to_json()
         os.makedirs(folder, exist_ok=True)
         temporary = f"{path}.npz.tmp"

@@ -49,7 +49,6 @@ class CppSession:
     Args:
       path: a version folder, the one that holds saved_model.pb.
       num_threads: for ops in parallel and inside one op; 0 lets TensorFlow choose.
-      timeout_seconds: of one run, 0 for none; a run that takes longer raises DEADLINE_EXCEEDED (4).
 
     Attributes:
       signatures: {name: SignatureDef}, without the initialiser's.
@@ -58,7 +57,7 @@ class CppSession:
       SessionError: if the model cannot be loaded.
     """
 
-    def __init__(self, path, num_threads=0, timeout_seconds=0):
+    def __init__(self, path, num_threads=0):
         self._session = None
         c_api = tensorflow_c.load()  # imports TensorFlow first: its libraries must be loaded in its own order
         from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
@@ -85,10 +84,6 @@ class CppSession:
             c_api.TF_DeleteBuffer(meta_graph)
             c_api.TF_DeleteSessionOptions(options)
         self.signatures = {k: v for k, v in loaded.signature_def.items() if not k.startswith("__")}
-        self._run_options = None
-        if timeout_seconds:
-            run_options = config_pb2.RunOptions(timeout_in_ms=round(1000 * timeout_seconds)).SerializeToString()
-            self._run_options = c_api.TF_NewBufferFromString(run_options, len(run_options))
 
     def run(self, signature, **inputs):
         """Runs a signature.
@@ -114,16 +109,25 @@ class CppSession:
         feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
         return dict(zip(names, self.run_tensors(feeds, [definition.outputs[name].name for name in names])))
 
-    def run_tensors(self, feeds, fetches):
-        """As `run`, by the names of graph tensors ("serving_default_image:0"), returning a list in fetch order."""
+    def run_tensors(self, feeds, fetches, timeout_seconds=None):
+        """As `run`, by the names of graph tensors ("serving_default_image:0"), returning a list in fetch order.
+
+        A run that takes longer than `timeout_seconds` raises DEADLINE_EXCEEDED (4), as TF-Serving's does at its
+        client's deadline.
+        """
         c_api = tensorflow_c.load()
         with self._lock:
             session = self._session
             if session is None:
                 raise ValueError("the session is closed.")
             self._running += 1
-        tensors = []
+        tensors, options = [], None
         try:
+            if timeout_seconds is not None:
+                from tensorflow.core.protobuf import config_pb2
+
+                limit = config_pb2.RunOptions(timeout_in_ms=max(round(1000 * timeout_seconds), 1)).SerializeToString()
+                options = c_api.TF_NewBufferFromString(limit, len(limit))
             for value in feeds.values():
                 tensors.append(_to_tensor(c_api, value))
             fed = (tensorflow_c.Output * len(feeds))(*[self._output(name) for name in feeds])
@@ -132,7 +136,7 @@ class CppSession:
             with _Status(c_api) as status:
                 c_api.TF_SessionRun(
                     session,
-                    self._run_options,
+                    options,
                     fed,
                     (tensorflow_c.Handle * len(tensors))(*tensors),
                     len(tensors),
@@ -155,6 +159,8 @@ class CppSession:
                 self._lock.notify_all()
             for tensor in tensors:
                 c_api.TF_DeleteTensor(tensor)
+            if options:
+                c_api.TF_DeleteBuffer(options)
 
     def close(self):
         """Frees the session and its graph, when what runs in other threads has been called off; twice is fine."""

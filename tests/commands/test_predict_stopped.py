@@ -50,13 +50,13 @@ def test_ctrl_c_is_one_line_and_does_not_wait_for_the_server(tmp_path, folder, t
     class Stuck(serving_stand_in.Models):
         """Answers the first two pictures, and the others when it is told to."""
 
-        def predict(self, request, version=None):
+        def predict(self, request, version=None, seconds=None):
             if request.model_spec.signature_name == "serving_default":
                 answered.append(1)
                 if len(answered) > 2:
                     arrived.set()
                     leave.wait(60)
-            return super().predict(request, version)
+            return super().predict(request, version, seconds)
 
     models = Stuck(folder, warm_up=False)
     out = tmp_path / "out"

@@ -1,5 +1,6 @@
 """An evaluation by tiles counts what the whole image gives; one that averages over views is of the averaged answer."""
 
+import dataclasses
 import os
 
 import evaluation_cases as cases
@@ -83,7 +84,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(manifest, settings, message)
 def test_another_way_of_asking_is_written_beside_the_runs_own_report(tmp_path, manifest):
     report = evaluated(manifest)
     report.save(str(tmp_path))
-    report.save(str(tmp_path), "_averaged")
+    dataclasses.replace(report, suffix="_averaged").save(str(tmp_path))
     assert sorted(os.listdir(tmp_path)) == [
         "eval_val.json",
         "eval_val.npz",

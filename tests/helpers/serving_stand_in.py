@@ -3,9 +3,21 @@
 What is the same: the loader and session (TensorFlow's C++), the protobuf messages (tensorflow-serving-api), and the
 rules that TF-Serving's predict_util.cc and json_tensor.cc follow for names, shapes, base64, row and column answers and
 status codes; and ServerCore::ReloadConfig's order, at the start as at each reload: labels are resolved first, against
-the versions that are AVAILABLE by then, and only then are versions loaded and unloaded. What is not here: batching,
-retries of loads, the client's deadline as the session's time limit, evhttp's limits on headers and bodies, metrics,
-TLS, TFRT, GPUs. So a test that passes here was passed by TensorFlow's session and by the protocol, not by the server.
+the versions that are AVAILABLE by then, and only then are versions loaded and unloaded. A gRPC client's deadline and
+--rest_api_timeout_in_ms end a session's run as RunOptions.timeout_in_ms does in TF-Serving.
+
+What it does not do, and where it is kinder than the server:
+- batching (BatchingSession), and the threads, retries and back-off of loads; a load that fails is a Python exception;
+- metrics, TLS, --grpc_socket_path, --enable_grpc_healthcheck_service, TFRT, GPUs;
+- evhttp's parsing: chunked and gzipped request bodies, "Expect: 100-continue", its limit on headers and its refusal of
+  other methods are Python's http.server's; a body of any size is read whole into memory, as in the server;
+- 413 it never answers, as TF-Serving does not: that is a proxy's, see small_servers.py;
+- numbers in JSON: TF-Serving wraps a uint8 of 300 to 44 silently, this refuses nothing either; NaN and Infinity are
+  written as Python does;
+- REST answers wait for nothing but the session; the server queues beyond its --rest_api_num_threads;
+- the model's state is AVAILABLE or absent: no LOADING, UNLOADING, END, nor their errors;
+- GetModelStatus of a version that is gone says NOT_FOUND; the server remembers it for a while as END.
+So a test that passes here was passed by TensorFlow's session and by the protocol, not by the server.
 
   python tests/helpers/serving_stand_in.py --model_config_file=F [--rest_api_port=8501 --port=8500]
 
@@ -128,11 +140,11 @@ class Models:
         for version in set(self.versions) - set(wanted):
             self.versions.pop(version).close()
 
-    def predict(self, request, version=None):
+    def predict(self, request, version=None, seconds=None):
         version = version or self.version_of(request.model_spec)
-        return self._predict(self.versions[version], version, request)
+        return self._predict(self.versions[version], version, request, seconds)
 
-    def _predict(self, session, version, request):
+    def _predict(self, session, version, request, seconds=None):
         name = request.model_spec.signature_name or "serving_default"
         if name not in session.signatures:
             raise SessionError(9, f'Serving signature key "{name}" not found.')
@@ -145,7 +157,7 @@ class Models:
             if output not in definition.outputs:
                 raise SessionError(3, f"output tensor alias not found in signature: {output}")
         feeds = {definition.inputs[key].name: value.SerializeToString() for key, value in request.inputs.items()}
-        arrays = session.run_tensors(feeds, [definition.outputs[output].name for output in wanted])
+        arrays = session.run_tensors(feeds, [definition.outputs[output].name for output in wanted], seconds)
         response = predict_pb2.PredictResponse()
         response.model_spec.name, response.model_spec.signature_name = self.name, name
         response.model_spec.version.value = version
@@ -171,7 +183,7 @@ class Models:
 
 
 @contextlib.contextmanager
-def serve(models, rest_port=0, grpc_port=0, delay_seconds=0.0):
+def serve(models, rest_port=0, grpc_port=0, delay_seconds=0.0, rest_seconds=30.0):
     """Runs both servers on this machine: yields (gRPC address, REST address) as serving.Client takes them."""
     options = [("grpc.max_receive_message_length", 2**31 - 1), ("grpc.max_send_message_length", 2**31 - 1)]
     grpc_server = grpc.server(futures.ThreadPoolExecutor(4), options=options)
@@ -179,7 +191,9 @@ def serve(models, rest_port=0, grpc_port=0, delay_seconds=0.0):
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Status(models), grpc_server)
     grpc_port = grpc_server.add_insecure_port(f"127.0.0.1:{grpc_port}")
     grpc_server.start()
-    rest_server = http.server.ThreadingHTTPServer(("127.0.0.1", rest_port), _rest_handler(models, delay_seconds))
+    rest_server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", rest_port), _rest_handler(models, delay_seconds, rest_seconds)
+    )
     thread = threading.Thread(target=rest_server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -198,7 +212,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(self, request, context):
         time.sleep(self._delay_seconds)
         try:
-            return self._models.predict(request)
+            return self._models.predict(request, seconds=context.time_remaining())
         except SessionError as error:
             context.abort(_CODES[error.code], error.message)
 
@@ -231,8 +245,10 @@ class _Status(model_service_pb2_grpc.ModelServiceServicer):
         return response
 
 
-def _rest_handler(models, delay_seconds):
+def _rest_handler(models, delay_seconds, rest_seconds):
     class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def log_message(self, *unused):
             pass
 
@@ -275,7 +291,7 @@ def _rest_handler(models, delay_seconds):
                     ]
                 }
             by_row = _parse_json(body, models.versions[version].signatures, request)
-            return _to_json(models.predict(request, version), by_row)
+            return _to_json(models.predict(request, version, rest_seconds), by_row)
 
         def _answer(self, code, contents):
             self.send_response(code)
@@ -435,7 +451,8 @@ def _main():
     config_file = flags.DEFINE_string("model_config_file", None, "As the server's.", required=True)
     rest_port = flags.DEFINE_integer("rest_api_port", 8501, "")
     grpc_port = flags.DEFINE_integer("port", 8500, "")
-    for name in ("monitoring_config_file", "model_config_file_poll_wait_seconds", "rest_api_timeout_in_ms"):
+    rest_milliseconds = flags.DEFINE_integer("rest_api_timeout_in_ms", 30000, "As the server's.")
+    for name in ("monitoring_config_file", "model_config_file_poll_wait_seconds"):
         flags.DEFINE_string(name, "", "Accepted, without effect.")
     labels_for_unavailable = flags.DEFINE_bool("allow_version_labels_for_unavailable_models", False, "As the server's.")
     for name in ("rest_api_enable_cors_support", "enable_serialization_as_tensor_content", "enable_batching"):
@@ -456,7 +473,7 @@ def _main():
         except SessionError as error:
             sys.exit(f"Failed to start server. Error: {_CODES[error.code].name}: {error.message}")
         print(f"stand-in, not TF-Serving: {models.warmed} warmup requests run", flush=True)
-        with serve(models, rest_port.value, grpc_port.value):
+        with serve(models, rest_port.value, grpc_port.value, rest_seconds=rest_milliseconds.value / 1000):
             while True:
                 time.sleep(0.3)
                 try:

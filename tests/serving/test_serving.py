@@ -216,6 +216,31 @@ def test_a_slow_server_ends_the_call_at_its_deadline(models, transport):
             client.about()
 
 
+@pytest.mark.parametrize("transport", range(2), ids=TRANSPORTS)
+def test_the_session_stops_at_the_deadline_as_the_servers_does(folder, transport):
+    ended = []
+
+    class Watched(serving_stand_in.Models):
+        def predict(self, *arguments, **named):
+            try:
+                return super().predict(*arguments, **named)
+            except cpp_session.SessionError as error:
+                ended.append(error.code)
+                raise
+
+    models = Watched(folder.parent, warm_up=False)
+    contents = small_models.encode(np.zeros((1024, 1600, 3), np.uint8))  # takes longer than a twentieth of a second
+    with serving_stand_in.serve(models, rest_seconds=0.05) as served:
+        with serving.Client(served[transport], deadline_seconds=60 if transport else 0.05) as client:
+            with pytest.raises(serving.ServingError, match="DEADLINE_EXCEEDED"):
+                client.masks([contents])
+        end = time.monotonic() + 30
+        while not ended and time.monotonic() < end:
+            time.sleep(0.02)
+    assert ended == [4]
+    models.close()
+
+
 def test_an_answer_beyond_grpcs_default_of_4_mib_arrives(addresses):
     # Three maps of 1.6 MB: more than a client with gRPC's defaults accepts.
     image = np.zeros((1, 1024, 1600, 3), np.uint8)
