@@ -153,7 +153,7 @@ def rgb(picture: Image.Image, name: str = "", bits: int = 0) -> np.ndarray:
         eight = picture.mode == "I" and values.max(initial=0) <= 255
         grey = values.astype(np.uint8) if eight else _scaled(values, name, bits)
         return np.repeat(grey[..., None], 3, -1)
-    return np.asarray(picture.convert("RGB"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))  # no second copy of a large one
 
 
 def _scaled(values: np.ndarray, name: str, bits: int) -> np.ndarray:

@@ -94,6 +94,28 @@ def test_a_server_gives_the_same_files_as_a_local_model(local, folder, images, t
     assert len(here) == 9 and here == there
 
 
+def test_a_picture_in_tiles_is_the_whole_one_and_a_servers_is_the_local_one(local, folder, tmp_path):
+    (tmp_path / "in").mkdir()
+    # The network sees 24 px far, less than half the overlap.
+    contents = small_models.encode(small_models.picture(150, 210))
+    (tmp_path / "in" / "a.png").write_bytes(contents)
+
+    def files(model, tile):
+        out, lines = tmp_path / f"{tile}-{type(model).__name__}", []
+        options = {"void_score": True, "progress": False, "tile": tile, "overlap": 64, "report": lines.append}
+        assert predict.predict_files(model, [tmp_path / "in"], out, **options) == []
+        assert len(lines) == (tile != "off")
+        return {kind: (out / f"a_{kind}.png").read_bytes() for kind in ("mask", "overlay", "void_score")}
+
+    whole, cut = files(local, "off"), files(local, "100x100")
+    for kind in ("mask", "void_score"):
+        assert np.mean(small_models.decode(whole[kind]) != small_models.decode(cut[kind])) <= 1e-4
+    models = serving_stand_in.Models(folder.parent, warm_up=False)
+    with serving_stand_in.serve(models) as (address, _), serving.Client(address) as client:
+        assert files(client, "100x100") == cut
+    models.close()
+
+
 def test_one_bad_image_is_reported_and_the_others_are_done(local, images, tmp_path):
     (images / "broken.png").write_bytes((images / "a.png").read_bytes()[:500])
     (images / "text.png").write_text("hello")

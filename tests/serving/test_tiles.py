@@ -2,6 +2,9 @@
 
 import io
 import itertools
+import pathlib
+import subprocess
+import sys
 
 import hypothesis
 import numpy as np
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from kseg.serving import local, model, tiles
 
+ROOT = next(folder for folder in pathlib.Path(__file__).parents if (folder / "setup.cfg").is_file())
 LIMITS = {"max_pixels": 4096, "max_side": 16384, "stride": 4}
 
 
@@ -116,6 +120,92 @@ def test_a_model_with_an_input_size_gets_a_large_picture_shrunk():
     assert len(halves.asked) == 1 and halves.asked[0][1] > 80
     with pytest.raises(ValueError, match="sees every picture at one size"):
         tiles.Tiled(halves, (64, 64)).masks([contents])
+
+
+def test_a_picture_that_is_too_large_is_refused_with_the_remedy_where_none_may_be_cut():
+    halves = Halves()
+    with pytest.raises(
+        ValueError, match="^65x64 px are more than the model takes at once .max_pixels 4096.*--tile=auto"
+    ):
+        tiles.Tiled(halves, "off").masks([small_models.encode(small_models.picture(65, 64))])
+    assert not halves.asked
+
+
+def test_the_texts_of_a_size():
+    assert [tiles.parse(text) for text in ("auto", "off", "96x128")] == ["auto", "off", (96, 128)]
+    for text in ("", "96", "96x", "0x96", "-1x5", "96x96x96", "big"):
+        with pytest.raises(ValueError, match="expected auto, off or HEIGHTxWIDTH"):
+            tiles.parse(text)
+
+
+def test_tiles_that_are_chosen_take_a_gibibyte_of_activations_where_the_model_would_take_more():
+    class Generous(Halves):
+        def _run(self, signature, inputs):
+            self.asked.append(PIL.Image.open(io.BytesIO(inputs["image_bytes"][0])).size)
+            return {"mask_png_bytes": [small_models.encode(np.zeros(self.asked[-1][::-1], np.uint8))]}
+
+    limits = {"max_pixels": 300 * 300, "max_side": 16384, "stride": 4}
+    generous = Generous(limits=limits, activation_bytes_per_pixel=2**30 / 100**2)
+    tiles.Tiled(generous, overlap=16).masks([small_models.encode(np.zeros((400, 400, 3), np.uint8))])
+    assert max(height * width for height, width in generous.asked) <= 100**2
+    # But never too small to overlap.
+    generous = Generous(limits=limits, activation_bytes_per_pixel=2**30)
+    tiles.Tiled(generous, overlap=16).masks([small_models.encode(np.zeros((400, 400, 3), np.uint8))])
+    assert len(generous.asked) > 100
+
+
+MEMORY = """
+import io, json, sys
+import numpy as np, PIL.Image
+sys.path.insert(0, sys.argv[3])
+from kseg.serving import model, predict
+from tfrecords import labels
+
+class Grey(model.ServedModel):
+    def _run(self, signature, inputs):
+        if signature == "about":
+            ids = [int(number) for number in labels.CITYSCAPES.official_ids(abstain=0)]
+            about = {"num_classes": 19, "official_ids": ids, "classes": ids[:19], "table": labels.CITYSCAPES.to_json(),
+                     "limits": {"max_pixels": 700 * 700, "max_side": 16384, "stride": 4}}
+            return {"about_json": [json.dumps(about).encode()]}
+        with PIL.Image.open(io.BytesIO(inputs["image_bytes"][0])) as image:
+            classes = np.asarray(image.convert("L")) // 13
+        return {"mask_png_bytes": [predict.encode_png(classes)]}
+
+def peak():  # of this program; getrusage's is at least that of the one that started it
+    with open("/proc/self/status") as file:
+        return 1024 * next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
+assert predict.predict_files(Grey(), [sys.argv[4]], sys.argv[2] + "/small", progress=False) == []
+before = peak()
+assert predict.predict_files(Grey(), [sys.argv[1] + "/large"], sys.argv[2] + "/large", progress=False) == []
+assert "tensorflow" not in sys.modules
+print(peak() - before)
+"""
+
+
+def test_memory_grows_with_the_pictures_bytes_alone(tmp_path):
+    (tmp_path / "in" / "large").mkdir(parents=True)
+    coarse = PIL.Image.fromarray(small_models.picture(30, 40))
+    for i in range(2):  # at work one at a time, however many there are
+        coarse.resize((4600, 3500), PIL.Image.Resampling.BILINEAR).save(tmp_path / "in" / "large" / f"{i}.jpg")
+    (tmp_path / "one").mkdir()
+    coarse.resize((700, 700)).save(tmp_path / "one" / "s.png")
+    command = [
+        sys.executable,
+        "-c",
+        MEMORY,
+        str(tmp_path / "in"),
+        str(tmp_path / "out"),
+        str(ROOT),
+        str(tmp_path / "one"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    grown = int(done.stdout)
+    # Decoded, over and under its overlay, as PNG; class map. Floats of the whole would be 24 bytes a value, 72 a pixel.
+    assert grown < 25 * 4600 * 3500
+    assert (tmp_path / "out" / "large" / "1_overlay.png").exists()
 
 
 def test_wrong_sizes_are_refused_in_one_line():
