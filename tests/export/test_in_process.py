@@ -3,15 +3,14 @@
 import json
 import os
 
+import in_process as command
 import keras
 import numpy as np
 import pytest
 import small_models
 import tensorflow as tf
-from absl.testing import flagsaver
 
 from kseg import config
-from kseg.commands import flags
 from kseg.export import export, in_process
 from kseg.models import averaging
 from kseg.serving import local, tiles
@@ -89,26 +88,20 @@ def test_larger_views_are_counted_in_what_a_request_may_have(run):
 
 
 def predict(*arguments):
-    """What the command says as it ends: its one line of errors, or None."""
-    from kseg.commands import predict as command
-
-    with flagsaver.flagsaver():
-        try:
-            flags.run(command, ["kseg predict", *map(str, arguments)])
-        except SystemExit as ended:
-            return ended.code
+    """The lines of the command's errors."""
+    return command.kseg_command("predict", *arguments).err
 
 
 def test_the_command_takes_a_run_and_averages(run, tmp_path):
     (tmp_path / "a.png").write_bytes(PICTURES[0])
     done = predict(f"--model={run[0]}", "--average=flip", f"--output_dir={tmp_path / 'out'}", tmp_path / "a.png")
-    assert not done, done
+    assert "error" not in done, done
     assert {"a_mask.png", "a_overlay.png", "predictions.json"} == set(os.listdir(tmp_path / "out"))
     line = predict(f"--model={run[0]}", "--average=flop", f"--output_dir={tmp_path / 'out2'}", tmp_path / "a.png")
     assert line.startswith("error: average='flop': 'flop' is not understood") and not (tmp_path / "out2").exists()
     for other in ("--server=grpc://host:1", f"--model={tmp_path}"):
         line = predict(other, "--average=flip", f"--output_dir={tmp_path}", "x")
-        assert "needs probabilities" in line and "kseg export --average" in line and "\n" not in line
+        assert "needs probabilities" in line and "kseg export --average" in line and line.count("\n") == 1
 
 
 def test_a_run_that_is_not_finished_is_told(run, tmp_path):
