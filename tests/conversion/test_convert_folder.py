@@ -261,7 +261,7 @@ def test_an_image_without_label_is_an_error_that_names_it(tmp_path):
     assert not (tmp_path / "records").exists()
     said = []
     assert len(_stored(_convert(tmp_path, said=said, unlabelled="skip"))) == 4
-    assert "passed over: 1 files whose image has no label file" in "\n".join(said)
+    assert "passed over: 1 files: this image has no label file" in "\n".join(said)
 
 
 def test_a_list_of_names_need_not_say_that_255_is_void_but_a_published_table_is_complete(tmp_path):

@@ -94,19 +94,18 @@ def _paired(parts, reader, options: Options, passed: pairing.Passed) -> dict[str
             pairs += [tfrecords.Pair(pairing.image_id(key), path) for key, path in part.images.items()]
             continue
         for key in sorted(part.images.keys() ^ part.labels.keys()):
-            lone, what = (
-                (part.images[key], "image has no label file")
-                if key in part.images
-                else (part.labels[key], "label file has no image")
-            )
+            if key in part.images:
+                lone, what = part.images[key], "this image has no label file"
+            else:
+                lone, what = part.labels[key], "this label file has no image"
             if options.unlabelled == "error":
                 raise ValueError(
-                    f"{lone}: this {what} of the same name; --unlabelled=skip passes it over, keep keeps images"
+                    f"{lone}: {what} of the same name; --unlabelled=skip passes it over, keep keeps images"
                 )
             if key in part.images and options.unlabelled == "keep":
                 splits.setdefault(pairing.UNLABELLED, []).append(tfrecords.Pair(pairing.image_id(key), lone))
             else:
-                passed.add(f"files whose {what}", lone)
+                passed.add(f"files: {what}", lone)
         for key, path in part.images.items():
             if key in part.labels:
                 sequence = (part.sequences or {}).get(key) or pairing.sequence(key)
