@@ -50,7 +50,7 @@ def run(argv, required, convert) -> None:
     Args:
         argv: the command line's arguments that are no flags.
         required: names of flags without which nothing can be done.
-        convert: a function without arguments that returns a manifest, and lines to say in the end.
+        convert: a function without arguments that returns a manifest, lines to say then, and lines to say last of all.
     """
     if len(argv) > 1:
         sys.exit(f"error: unexpected argument {argv[1]!r}; options are --name=value (see --help)")
@@ -60,12 +60,14 @@ def run(argv, required, convert) -> None:
     records_dir = flags.FLAGS.records_dir
     try:
         review.check_path(flags.FLAGS.report, records_dir)
-        manifest, lines = convert()
+        manifest, lines, last = convert()
         for line in lines:
             print(line)
         for name, split in manifest.splits.items():
             print(f"{records_dir}: {name}, {split.examples} examples in {len(split.shards)} shards")
         review.review(records_dir, flags.FLAGS.report, flags.FLAGS.num_workers, progress=True)
+        for line in last:
+            print(line)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -41,8 +41,8 @@ def _convert():
     splits = _SPLITS.value or present
     passed, options = pairing.Passed(), conversion.options()
     found = {name: _files(root, name, passed if name in splits else pairing.Passed()) for name in {*present, *splits}}
-    pairs, lines = conversion.whole({name: _pairs(root, name, *found[name]) for name in splits})
-    derived = None
+    pairs, last = conversion.whole({name: _pairs(root, name, *found[name]) for name in splits})
+    derived, lines = None, []
     if not _KEEP_PUBLISHED_IDS.value:
         # The frames of splits that are not asked for tell, too, where a bonnet is, as far as they are there.
         others = [name for name in present if name not in splits and all(found[name])]
@@ -52,7 +52,7 @@ def _convert():
         derived = Derived(_VOID, _BONNET, where)
         lines += [line.replace("void at", "bonnet at") for line in lines_of_bonnets]
     manifest = tfrecords.write(_RECORDS_DIR.value, labels.CAMVID, pairs, derived=derived, **options)
-    return manifest, passed.lines() + lines
+    return manifest, passed.lines() + lines, last
 
 
 def _pairs(root: pathlib.Path, split: str, frames, annotations) -> list[tfrecords.Pair]:

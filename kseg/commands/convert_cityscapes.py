@@ -59,7 +59,7 @@ def _convert():
     if not splits:
         raise FileNotFoundError(f"{root / 'leftImg8bit'} has none of the folders {', '.join(_DEFAULT_SPLITS)}")
     passed = pairing.Passed()
-    pairs, lines = conversion.whole({name: _pairs(root, name, passed) for name in splits})
+    pairs, last = conversion.whole({name: _pairs(root, name, passed) for name in splits})
     manifest = tfrecords.write(
         _RECORDS_DIR.value,
         labels.CITYSCAPES,
@@ -69,7 +69,7 @@ def _convert():
         beam_options=tuple(_BEAM_OPTIONS.value),
         **conversion.options(),
     )
-    return manifest, passed.lines() + lines
+    return manifest, passed.lines(), last
 
 
 def _pairs(root: pathlib.Path, split: str, passed: pairing.Passed) -> list[tfrecords.Pair]:

@@ -67,4 +67,11 @@ def _convert():
         test_list=_TEST_LIST.value,
         pairs=_PAIRS.value,
     )
-    return convert.convert(options, _RECORDS_DIR.value, whole=conversion.whole, **conversion.options()), []
+    last = []
+
+    def whole(splits):
+        splits, lines = conversion.whole(splits)
+        last.extend(lines)
+        return splits
+
+    return convert.convert(options, _RECORDS_DIR.value, whole=whole, **conversion.options()), [], last

@@ -60,7 +60,7 @@ def stored(data: bytes, name: str, looked, image_format: str, quality: int, bits
     upright = Header(header.format, *_upright_size(header, orientation), header.bit_depth, header.color)
     if image_format == "png" and header.format == "jpeg" and not from_jpeg:
         raise ValueError(f"{name} is a jpeg; convert with --image_format=jpeg")
-    if image_format == "jpeg" and header.bit_depth in (16, 32) and not bits and header.format == "png":
+    if image_format == "jpeg" and header.bit_depth == 16 and not bits:
         raise ValueError(
             f"{name} has {header.bit_depth} bits per channel, which JPEG cannot hold; convert with "
             "--image_format=png, or make it 8-bit first"

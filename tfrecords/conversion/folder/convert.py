@@ -23,7 +23,7 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
         options: what and how.
         records_dir: folder to make or to add to, as of `tfrecords.write`.
         say: called with each line about what was found.
-        whole: leaves out pairs of splits of which a file is damaged, and gives lines about them (damaged.without).
+        whole: given splits, gives them without the pairs of which a file is damaged.
         **write: options of `tfrecords.write`.
 
     Returns:
@@ -54,7 +54,7 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
     splits = holdout.with_val({name: pairs for name, pairs in splits.items() if pairs}, options, say)
     if not any(pair.label_path for pairs in splits.values() for pair in pairs):
         raise ValueError(f"{options.images_dir} and {options.labels_dir} have no pair of an image and a label file")
-    splits, last_lines = whole(splits) if whole else (splits, [])
+    splits = whole(splits) if whole else splits
     labelled = [pair for pairs in splits.values() for pair in pairs if pair.label_path]
     # Sparse polygons leave the same places uncovered in all frames.
     watched = settled.scene_ids(table) if of_masks and options.fixed_void == "auto" else ()
@@ -80,8 +80,6 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
         path = pathlib.Path(records_dir) / "classes.csv"
         files.write_file(path, tables.to_csv(table).encode())
         say(f"no --classes: the ids found are classes; wrote {path}: name them, and convert with --classes of a copy")
-    for line in last_lines:
-        say(line)
     return manifest
 
 
