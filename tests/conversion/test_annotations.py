@@ -258,6 +258,22 @@ def test_masks_of_ultralytics(tmp_path):
     assert [(x.id, x.kind) for x in manifest.table.void_labels] == [(255, "scene")]
 
 
+def test_what_is_no_data_set_of_ultralytics_is_refused_in_one_line(tmp_path):
+    for text, words in (
+        ("names: [a, b]\n", "data.yaml: it is no data set of Ultralytics: expected names, and train or val"),
+        ("names: [a\n", "data.yaml: it is no YAML"),
+        ("names: {1: a, 2: b}\ntrain: images\n", r"data.yaml: its names are numbered \[1, 2\]; expected 0, 1, 2"),
+        ("names: [a]\ntrain: nowhere\n", "data.yaml names 'nowhere', which is not in"),
+    ):
+        _photos(tmp_path / "images", 1)
+        (tmp_path / "data.yaml").write_text(text)
+        with pytest.raises((ValueError, OSError), match=words) as caught:
+            _convert(tmp_path, labels_dir=tmp_path / "data.yaml")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="--images_dir is missing or empty"):
+        _convert(tmp_path, labels_dir=tmp_path / "images")
+
+
 # Supervisely.
 
 

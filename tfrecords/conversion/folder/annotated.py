@@ -22,7 +22,7 @@ def format_of(options: Options) -> str:
         return MASKS
     root = pathlib.Path(options.labels_dir or options.images_dir)
     if root.suffix.lower() in (".yaml", ".yml") and root.is_file():
-        found = yolo.tables.read_yaml(root.read_text())
+        found = yolo.content(root)
         return MASKS if isinstance(found, dict) and found.get("masks_dir") else "yolo"
     if supervisely.is_project(root):
         return MASKS if any(root.glob("**/masks_machine")) else "supervisely"

@@ -66,6 +66,8 @@ def found(options: Options, preset, passed: pairing.Passed) -> tuple[list[Part],
 
 def split_folders(options: Options) -> list[tuple[str, pathlib.Path, pathlib.Path]]:
     """(split, folder of pictures, folder of labels): folders train, val, test; or ("", ...) where there are none."""
+    if not options.images_dir:  # "" would mean the current folder
+        raise ValueError("--images_dir is missing or empty; see --help")
     image_root, label_root = pathlib.Path(options.images_dir), pathlib.Path(options.labels_dir or options.images_dir)
     for flag, root in (("labels_dir", label_root), ("images_dir", image_root)):
         if not root.is_dir():

@@ -28,7 +28,7 @@ def splits(path: pathlib.Path, images_dir: str, suffixes, passed) -> tuple[dict,
     Raises:
         ValueError: it is no such file, or its folders are not there.
     """
-    found = tables.read_yaml(path.read_text())
+    found = content(path)
     if not isinstance(found, dict) or not any(found.get(name) for name in _SPLITS) or "names" not in found:
         raise ValueError(f"{path}: it is no data set of Ultralytics: expected names, and train or val")
     stated = str(found.get("path") or "")
@@ -47,6 +47,14 @@ def splits(path: pathlib.Path, images_dir: str, suffixes, passed) -> tuple[dict,
         if pictures:
             made[name] = pictures
     return made, found, str(found.get("masks_dir") or "")
+
+
+def content(path: pathlib.Path):
+    """What a YAML file holds; ValueError naming it where it is none."""
+    try:
+        return tables.read_yaml(path.read_text(errors="replace"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def label_of(picture: pathlib.Path, folder: str, suffixes) -> pathlib.Path | None:
