@@ -11,28 +11,6 @@ import tfrecords
 from tfrecords import images
 from tfrecords.conversion import damaged
 
-TOOLS = ("convert_cityscapes", "convert_camvid", "convert_folder")
-
-
-def _source(root, tool):
-    """Nine whole examples; returns the command's flags, an image and a label."""
-    if tool == "convert_cityscapes":
-        tiny_folders.cityscapes(root, {"train": 9})
-        found = [sorted((root / kind / "train/aachen").iterdir()) for kind in ("leftImg8bit", "gtFine")]
-        flags = [f"--cityscapes_dir={root}"]
-    elif tool == "convert_camvid":
-        frames = [(f"a_{i:03d}", tiny_folders.label_map(i, range(12))) for i in range(9)]
-        tiny_folders.camvid(root, {"train": frames})
-        found = [sorted((root / kind).iterdir()) for kind in ("train", "trainannot")]
-        flags = [f"--camvid_dir={root}"]
-    else:
-        for i in range(9):
-            tiny_folders.save(root / f"images/a_{i}.png", tiny_folders.image(i))
-            tiny_folders.save(root / f"labels/a_{i}.png", tiny_folders.label_map(i, [0, 1, 255]))
-        found = [sorted((root / kind).iterdir()) for kind in ("images", "labels")]
-        flags = [f"--images_dir={root / 'images'}", f"--labels_dir={root / 'labels'}", "--val_fraction=0"]
-    return flags, found[0][0], found[1][1]
-
 
 def _run(tool, *flags):
     return subprocess.run(
@@ -40,9 +18,9 @@ def _run(tool, *flags):
     )
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("tool", tiny_folders.CONVERTERS)
 def test_the_first_damaged_file_is_an_error_and_a_list_goes_on_past_it(tmp_path, tool):
-    flags, image, label = _source(tmp_path / "in", tool)
+    flags, image, label = tiny_folders.for_converter(tmp_path / "in", tool)
     records, listed = tmp_path / "records", tmp_path / "damaged.txt"
     image.write_bytes(image.read_bytes()[:-20])
     label.write_bytes(b"")

@@ -248,6 +248,30 @@ def test_bytes_of_transcoded_pictures_depend_on_nothing_but_the_pictures(tmp_pat
     assert tiny_folders.contents(tmp_path / "records") == one
 
 
+@pytest.mark.parametrize("tool", tiny_folders.CONVERTERS)
+def test_every_converter_turns_refuses_and_counts(tmp_path, tool):
+    flags, first, label = tiny_folders.for_converter(tmp_path / "in", tool)
+    second = sorted(first.parent.iterdir())[1]
+    array = tiny_folders.image(0)
+    first.write_bytes(_encoded(array, orientation=3))
+    second.write_bytes(_encoded(array[..., 0].astype(np.uint16) * 16))
+
+    def run(*more):
+        command = [sys.executable, "-m", "kseg", tool, "--num_workers=1", f"--records_dir={tmp_path / 'records'}"]
+        return subprocess.run([*command, *flags, *more], capture_output=True, text=True)
+
+    done = run()
+    assert done.returncode == 1 and f"{second} has 16 bits but no pixel over" in done.stderr
+    assert "--bits=12 reads it" in done.stderr and not (tmp_path / "records").exists()
+    done = run("--bits=12")
+    assert done.returncode == 0, done.stderr
+    assert "1 picture turned upright by EXIF orientation" in done.stdout
+    assert "1 picture transcoded from 16-bit PNG to PNG, upper 8 bits" in done.stdout
+    stored = [images.decode_fully(one.image_encoded, "x") for one in tfrecords.read(tmp_path / "records", "train")]
+    assert any((picture == array[::-1, ::-1]).all() for picture in stored)
+    assert any((picture == array[..., :1]).all() for picture in stored)
+
+
 @pytest.mark.parametrize("tool", ["convert_cityscapes", "convert_camvid"])
 def test_upper_case_suffixes_are_paired_and_hidden_files_counted(tmp_path, tool):
     if tool == "convert_cityscapes":

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 HEIGHT, WIDTH = 24, 48
+CONVERTERS = ("convert_cityscapes", "convert_camvid", "convert_folder")
 CITIES = ("aachen", "bochum", "ulm")
 
 
@@ -46,6 +47,26 @@ def camvid(root: pathlib.Path, frames: dict[str, list[tuple[str, np.ndarray]]]) 
         for seed, (name, ids) in enumerate(entries):
             save(root / split / f"{name}.png", image(seed, *ids.shape))
             save(root / f"{split}annot" / f"{name}.png", ids)
+
+
+def for_converter(root: pathlib.Path, tool: str) -> tuple[list[str], pathlib.Path, pathlib.Path]:
+    """Nine whole examples; returns the command's flags, an image and a label."""
+    if tool == "convert_cityscapes":
+        cityscapes(root, {"train": 9})
+        found = [sorted((root / kind / "train/aachen").iterdir()) for kind in ("leftImg8bit", "gtFine")]
+        flags = [f"--cityscapes_dir={root}"]
+    elif tool == "convert_camvid":
+        frames = [(f"a_{i:03d}", label_map(i, range(12))) for i in range(9)]
+        camvid(root, {"train": frames})
+        found = [sorted((root / kind).iterdir()) for kind in ("train", "trainannot")]
+        flags = [f"--camvid_dir={root}"]
+    else:
+        for i in range(9):
+            save(root / f"images/a_{i}.png", image(i))
+            save(root / f"labels/a_{i}.png", label_map(i, [0, 1, 255]))
+        found = [sorted((root / kind).iterdir()) for kind in ("images", "labels")]
+        flags = [f"--images_dir={root / 'images'}", f"--labels_dir={root / 'labels'}", "--val_fraction=0"]
+    return flags, found[0][0], found[1][1]
 
 
 def contents(folder: pathlib.Path) -> dict[str, bytes]:

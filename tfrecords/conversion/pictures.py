@@ -14,7 +14,7 @@ from tfrecords.png import Header
 
 FORMATS = ("auto", "png", "jpeg")
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
-_TURNED = "turned upright, as their EXIF orientation says"
+_TURNED = "turned upright by EXIF orientation"
 _SWAPPED = (5, 6, 7, 8)  # orientations that exchange height and width
 
 
