@@ -69,7 +69,7 @@ def main(argv):
         sigterm.leave(f"error: {' '.join(str(error).split())}", sigterm.AGAIN if again else 1)
     if outcome == train.PREEMPTED:
         by, status = sigterm.last_noted()
-        print(f"stopped by {by}; the state is saved, start the same command again to go on", file=sys.stderr)
+        print(f"{by}; the state is saved, start the same command again to go on", file=sys.stderr)
         sys.exit(status)
     print("\n".join(_ending(settings, _WORKDIR.value, manifest)))
 

@@ -13,7 +13,7 @@ import threading
 AGAIN = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the run, start it again
 INTERRUPTED = 128 + signal.SIGINT  # what shells make of a program that Ctrl-C ended
 
-_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+_WORDS = {signal.SIGTERM: "stopped by SIGTERM", signal.SIGINT: "stopped by Ctrl-C"}
 _STATUS = {signal.SIGTERM: AGAIN, signal.SIGINT: INTERRUPTED}
 _open_notes = []
 _program = []  # the signals that end this process
@@ -51,9 +51,9 @@ def leave_on_sigterm(interrupt=False):
 
 
 def last_noted():
-    """("SIGTERM" or "Ctrl-C", exit status) of what a Note was asked by."""
+    """("stopped by SIGTERM" or "stopped by Ctrl-C", exit status) of what a Note was asked by."""
     number = signal.SIGINT if signal.SIGINT in _noted else signal.SIGTERM
-    return _NAMES[number], _STATUS[number]
+    return _WORDS[number], _STATUS[number]
 
 
 class Note:
@@ -68,7 +68,7 @@ class Note:
 
     def __enter__(self):
         _noted.clear()
-        for number in _NAMES:
+        for number in _WORDS:
             try:
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._take)
@@ -97,7 +97,7 @@ def _leave_when_told(pipe):
             continue
         interrupts += number == signal.SIGINT
         if not _open_notes or interrupts > 1:
-            leave(f"stopped by {_NAMES[number]}; start the same command again", _STATUS[number])
+            leave(f"{_WORDS[number]}; start the same command again", _STATUS[number])
         if number == signal.SIGINT:
             # The step may take a while, if it is the first.
             print("\nCtrl-C: stopping after this step; once more stops at once", file=sys.stderr, flush=True)

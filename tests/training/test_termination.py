@@ -76,11 +76,11 @@ def test_ctrl_c_ends_a_program_with_one_line():
 def test_a_note_takes_the_first_ctrl_c_and_the_second_ends_at_once():
     noted = f"with sigterm.Note() as note:\n    {INTERRUPT}    print(note.asked, sigterm.last_noted(), flush=True)\n"
     status, out, error = after_ctrl_c(noted.replace("; ", "\n    "))
-    assert (status, out) == (0, "True ('Ctrl-C', 130)\n")
+    assert (status, out) == (0, "True ('stopped by Ctrl-C', 130)\n")
     assert error == "\nCtrl-C: stopping after this step; once more stops at once\n"
     twice = noted + "    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(5)\n"
     status, out, error = after_ctrl_c(twice.replace("; ", "\n    "))
-    assert (status, out) == (130, "True ('Ctrl-C', 130)\n")
+    assert (status, out) == (130, "True ('stopped by Ctrl-C', 130)\n")
     assert error.splitlines()[-1] == "stopped by Ctrl-C; start the same command again"
 
 
