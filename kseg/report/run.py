@@ -101,7 +101,13 @@ class Run:
         report = workdir.read_json(f"{path}.json")
         try:
             with np.load(f"{path}.npz", allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+                # Of the scores the primary one alone: the others' histograms are large, and no page shows them.
+                own = (f"histogram_{report['primary_score']}", f"thresholds_{report['primary_score']}")
+                arrays = {
+                    name: archive[name]
+                    for name in archive.files
+                    if name in own or not name.startswith(("histogram_", "thresholds_"))
+                }
         except Exception as error:  # whatever zipfile and NumPy trip over
             raise ValueError(f"{path}.npz cannot be read ({str(error).splitlines()[0]}); evaluate again.") from None
         return Evaluation(report, arrays)
