@@ -39,7 +39,7 @@ def write(folders, path, split=None, pictures=3) -> tuple[str, str]:
     sheets, problem = [], ""
     if pictures:
         try:
-            sheets = _sheets(read, evaluations, split, pictures)
+            sheets = _sheets(read, evaluations, pictures)
         except (ValueError, OSError) as error:
             problem = " ".join(str(error).split())
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
@@ -118,7 +118,7 @@ def _named(read):
     return [runs.dataclasses.replace(run, name=run.folder) for run in read]
 
 
-def _sheets(read, evaluations, split, count):
+def _sheets(read, evaluations, count):
     from kseg import pictures
     from kseg.report import examples
 
@@ -132,7 +132,7 @@ def _sheets(read, evaluations, split, count):
     maps, images, truths = {}, [], []
     for run, evaluation in zip(read, evaluations):
         threshold = evaluation.threshold["threshold"] if evaluation.threshold else None
-        shown = examples.predictions(run, examples.open_run(run.folder), split, chosen, threshold)
+        shown = examples.predictions(run, examples.open_run(run.folder), evaluation.report["split"], chosen, threshold)
         images, truths = ([shown[name][place] for name in chosen] for place in (0, 1))
         maps[run.name] = [shown[name][2] for name in chosen]
     sheet = pictures.comparison(images, truths, maps, read[0].table, cell_width=300)

@@ -44,12 +44,11 @@ def open_run(folder):
     return Opened(run.model, run.treatment, manifest)
 
 
-def sheets(run, split, evaluation, opened, count=2):
+def sheets(run, evaluation, opened, count=2):
     """[(title, caption, JPEG bytes)]: the best and worst pictures by IoU, and by void caught.
 
     Args:
       run: run.Run.
-      split: what was evaluated.
       evaluation: run.Evaluation.
       opened: Opened.
       count: how many best and how many worst ones.
@@ -61,7 +60,7 @@ def sheets(run, split, evaluation, opened, count=2):
     ):
         chosen = best_and_worst(values, count)
         if chosen:
-            sheet = _sheet(run, split, evaluation, opened, chosen, values, name)
+            sheet = _sheet(run, evaluation, opened, chosen, values, name)
             made.append((title, caption.format(score=evaluation.report["primary_score"]), sheet))
     return made
 
@@ -113,7 +112,10 @@ def best_and_worst(values, count):
 
 
 def predictions(run, opened, split, image_ids, threshold):
-    """{image id: (image, truth, decision, void score)} as they are shown."""
+    """{image id: (image, truth, decision, void score)} as they are shown; by the run's own way of asking.
+
+    `split` is the report's: eval_val_averaged is of "val" too.
+    """
     records_split = run.config.data.train_split if split == HELD_OUT else split
     places = {name: place for place, name in enumerate(opened.manifest.index(records_split).image_ids)}
     lacking = [name for name in image_ids if name not in places]
@@ -134,10 +136,10 @@ def predictions(run, opened, split, image_ids, threshold):
     return shown
 
 
-def _sheet(run, split, evaluation, opened, chosen, values, name):
+def _sheet(run, evaluation, opened, chosen, values, name):
     names = [str(evaluation.arrays["image_ids"][place]) for _, place in chosen]
     threshold = evaluation.threshold["threshold"] if evaluation.threshold else None
-    shown = predictions(run, opened, split, names, threshold)
+    shown = predictions(run, opened, evaluation.report["split"], names, threshold)
     scores = np.concatenate([score.ravel()[::17] for *_, score in shown.values()])
     low, high = np.quantile(scores[np.isfinite(scores)], [0.01, 0.99])
     rows = []

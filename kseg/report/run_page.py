@@ -43,7 +43,7 @@ def write(folder, split=None, opened=None, pictures=2) -> tuple[str, str]:
         try:
             from kseg.report import examples
 
-            sheets = examples.sheets(run, split, evaluation, opened or examples.open_run(folder), pictures)
+            sheets = examples.sheets(run, evaluation, opened or examples.open_run(folder), pictures)
         except (ValueError, OSError) as error:
             problem = " ".join(str(error).split())
     path = os.path.join(folder, FILE)
@@ -138,7 +138,7 @@ def commands(run, split):
         ("score it", f"kseg evaluate --workdir={folder} --split={wanted}"),
         ("draw this page again", f"kseg report --workdir={folder}"),
         ("serve it", f"kseg export --workdir={folder} --export_dir={folder}/export"),
-        ("look at predictions", f"kseg predict --model={folder}/export --output_dir=masks IMAGE ..."),
+        ("look at predictions", f"kseg predict --model={folder} --output_dir=masks IMAGE ..."),
         ("hold it against another run", f"kseg compare {folder} OTHER_WORKDIR"),
         ("train it longer", f"the command that trained it, with --config.train.total_steps={steps}"),
         ("start a run from its weights", f"kseg train --workdir=NEW --init_from={folder} ..."),

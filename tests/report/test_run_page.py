@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import types
 
 import numpy as np
@@ -151,6 +152,14 @@ def test_the_page_of_a_run_holds_all_of_it_and_loads_nothing(two):
     report = json.loads((two[0] / "eval_val.json").read_text())
     assert f"{100 * report['mean_iou']:.1f} % mIoU" in text and "the calibrated threshold, 1." in text
     assert "kseg evaluate --workdir=" in text and "kseg export --workdir=" in text
+
+
+def test_an_evaluation_that_asked_in_another_way_has_pictures_of_its_split(two):
+    for suffix in (".json", ".npz"):
+        shutil.copy(two[0] / f"eval_val{suffix}", two[0] / f"eval_val_averaged{suffix}")
+    assert runs.read(two[0]).splits == ("val", "val_averaged")
+    assert run_page.write(str(two[0]), "val_averaged")[1] == ""
+    assert (two[0] / "report.html").read_text().count("data:image/jpeg") == 2
 
 
 def test_a_page_without_evaluation_or_records_says_what_it_lacks(two, tmp_path, records):
