@@ -127,6 +127,11 @@ def test_edge_agreement_is_the_steepness_at_boundaries_over_the_mean():
     middle = edges.MAX_SHIFT
     assert found[middle, middle + 3] == pytest.approx(80, rel=1e-3)
     assert found[middle, middle] == pytest.approx(0, abs=1e-3)
+    # One border does not meet the other: six columns left of column 4 there is nothing, which is chance, not column 78.
+    picture = np.repeat(np.where(np.arange(80) < 78, 50, 150)[None], 60, 0).astype(np.uint8)
+    beside = np.repeat((np.arange(80) >= 4)[None], 60, 0).astype(np.uint8)
+    found = edges.agreement(Image.fromarray(picture), beside, np.zeros(256, bool))
+    assert found[middle, middle - 6] == pytest.approx(1, abs=1e-3)
     assert edges.agreement(Image.fromarray(picture), ids, np.arange(256) == 1) is None  # that boundary does not count
 
 
