@@ -12,7 +12,7 @@ import numpy as np
 from tfrecords import png
 
 ROWS = 32  # of a strip: a crop unpacks half a strip too much on either side; a strip costs 10 bytes
-MIN_PIXELS = 2**17  # smaller maps are unpacked whole sooner than a part of them is found
+MIN_PIXELS = 2**18  # 512 x 512; of smaller maps a part saves little, and their bytes stay as they were
 KIND = b"roWS"  # ancillary, private, and no longer true once pixel data are written anew
 PLACE = 33  # of the chunk in the file: behind signature and header
 _HEADER = 2  # bytes of a zlib stream before its first block

@@ -131,8 +131,8 @@ def test_batches_do_not_depend_on_how_label_maps_are_stored(tmp_path, monkeypatc
 
 
 def test_damage_within_a_label_strip_of_png_records_is_noticed(tmp_path):
-    Image.fromarray(np.zeros((400, 400, 3), np.uint8)).save(tmp_path / "0.png")
-    Image.fromarray(np.minimum(_map(0, 400, 400), 33)).save(tmp_path / "0_ids.png")
+    Image.fromarray(np.zeros((520, 520, 3), np.uint8)).save(tmp_path / "0.png")
+    Image.fromarray(np.minimum(_map(0, 520, 520), 33)).save(tmp_path / "0_ids.png")
     pair = tfrecords.Pair("a_1", tmp_path / "0.png", tmp_path / "0_ids.png")
     manifest = tfrecords.write(tmp_path / "r", labels.CITYSCAPES, {"train": [pair]}, num_shards=1, num_workers=1)
     path = tmp_path / "r" / manifest.splits["train"].shards[0].file
