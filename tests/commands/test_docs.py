@@ -21,7 +21,7 @@ TOOLS = sorted(ROOT.glob("tools/*.py"))
 NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.ipynb"))
 # Flags of other programs that the pages name.
 OTHERS = {"allow_version_labels_for_unavailable_models", "no", "port", "rest_api_port", "model_name", "model_base_path"}
-OTHERS |= {"user", "tmpfs", "runner", "help", "shared"}
+OTHERS |= {"user", "tmpfs", "runner", "help", "shared", "logdir"}
 
 _FENCE = re.compile(r"^( *)(```|~~~)(\w*)[^\n]*\n(.*?)^\1\2", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"(?:(?<=\n\n)|\A)(?:    [^\n]*\n|\n(?=    ))+", re.MULTILINE)
@@ -167,7 +167,7 @@ def test_the_messages_of_troubleshooting_are_those_of_the_code():
     assert len(messages) > 20
     for message in messages:
         # Single capitals, and what is quoted, stand for something of the user's.
-        for piece in re.split(r'"[^"]*"|\b(?:[A-Z]\b(?:/[\w.]+)?|REASON|DEVICE)', message):
+        for piece in re.split(r'"[^"]*"|\b(?:[A-Z]\b(?:/[\w.]+)?|REASON|DEVICE|Ctrl-C|SIGTERM)', message):
             piece = piece.strip(" (),;")
             assert len(piece) < 4 or piece in code, f"{message}: nothing says {piece!r}"
 

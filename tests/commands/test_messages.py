@@ -43,6 +43,9 @@ MISTAKES = [
     ("export --workdir=run", "--export_dir is missing; see --help"),
     ("predict --model=run images", "--output_dir is missing; see --help"),
     ("predict --output_dir=new images", "give either --model or --server"),
+    ("report", "give one run, as --workdir=W"),
+    ("compare run", "give the workdirs of two runs or more"),
+    ("study --records_dir=records --workdir=new", "--hours is missing", "--hours=2 is a start"),
     ("study --config=study_smoke --workdir=new", "set --config.base.data.records_dir=FOLDER"),
     # The wrong folder, and a relative path from elsewhere.
     (f"{TRAIN}_of_mine", "records_of_mine (in ", ") is not a folder; expected one written by "),
@@ -55,6 +58,8 @@ MISTAKES = [
     ("evaluate --workdir=unfinished", "unfinished/model.keras does not exist", "finish first"),
     ("evaluate --workdir=moved", "moved was trained on: ", "gone is not a folder", "--records_dir=FOLDER says where"),
     ("export --workdir=images --export_dir=new", "holds no run (no config.json); give the --workdir of"),
+    ("report --workdir=images", "images (in ", ") holds no run (no config.json); give the --workdir of"),
+    ("compare run nowhere", "nowhere (in ", ") holds no run (no config.json); give the --workdir of"),
     ("predict --model=images --output_dir=new images", "images holds no exported model; give the --export_dir of"),
     ("inspect-records --records_dir=images", "images has no dataset.json: it is no folder of records"),
     ("convert-cityscapes --cityscapes_dir=images --records_dir=new", "images has no folder leftImg8bit; expected"),

@@ -43,7 +43,7 @@ def kseg_command(*arguments, cwd=None) -> Ended:
         mock.patch.object(sys, "argv", list(sys.argv)),
         # These two would end this process, now or at a signal.
         mock.patch.object(sigterm, "leave", _leave),
-        mock.patch.object(sigterm, "leave_on_sigterm", lambda: None),
+        mock.patch.object(sigterm, "leave_on_sigterm", lambda **_: None),
     ):
         if cwd is not None:
             stack.enter_context(contextlib.chdir(cwd))
