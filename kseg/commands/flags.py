@@ -12,6 +12,7 @@ from absl import app, logging
 from absl import flags as absl_flags
 
 import kseg
+from kseg.commands import setting_names
 
 _HELP = {"--help", "-help", "--helpshort", "-h", "--helpfull", "-?"}
 # What a flag, or the program that a configuration is, raises where it cannot be used.
@@ -138,16 +139,14 @@ def explain(arguments, error):
       error: the exception that the flags library raised.
 
     Returns:
-      A sentence naming the first `--config.KEY` that is no key, with the nearest one that is; else the error's own.
+      A sentence naming the first `--config.KEY` that is no key, with the one that is meant; else the error's own.
     """
     typed = any(argument.lstrip("-").startswith("config.") for argument in arguments)
     known = _keys(kseg.config.default()) if typed else []
     for argument in arguments:
         name = argument.lstrip("-").split("=")[0]
         if name.startswith("config.") and name[len("config.") :] not in known:
-            near = difflib.get_close_matches(name[len("config.") :], known, 1)
-            hint = f'did you mean "config.{near[0]}"?' if near else "kseg/config.py lists every key."
-            return f'there is no "{name}"; {hint}'
+            return f'there is no "{name}"; {setting_names.hint(name[len("config.") :], known)}'
     missing = re.search(r"Flag (--\w+) must have a value other than None", str(error))
     return f"{missing[1]} is missing" if missing else one_line(error)
 

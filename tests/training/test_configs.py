@@ -2,12 +2,13 @@
 
 import importlib
 import pathlib
+import re
 
 import pytest
 
 from kseg import config as defaults
 from kseg import treatments
-from kseg.commands import flags
+from kseg.commands import flags, setting_names
 from kseg.models import unet
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -58,7 +59,19 @@ def test_every_default_can_be_overridden_from_the_command_line():
     "argument, words",
     [
         ("--config.model.widht=3", ["config.model.widht", 'did you mean "config.model.width"']),
-        ("--config.optimiser.name=sgd", ["config.optimiser.name", "config.optimizer.name"]),
+        ("--config.optimiser.name=sgd", ["config.optimiser.name", 'mean "config.optimizer.name"?']),
+        ("--config.train.lr=0.1", ["config.train.lr", 'did you mean "config.optimizer.learning_rate"?']),
+        ("--config.lr=0.1", ['did you mean "config.optimizer.learning_rate"?']),
+        ("--config.train.learning_rate=0.1", ['did you mean "config.optimizer.learning_rate"?']),
+        ("--config.train.epochs=3", ['did you mean "config.train.total_steps"?', "epochs x images"]),
+        ("--config.train.bs=4", ['did you mean "config.train.batch_size"?']),
+        ("--config.data.batch-size=4", ['"config.eval.batch_size" or "config.train.batch_size"?']),
+        ("--config.train.gpus=2", ["every GPU that is visible is used", "CUDA_VISIBLE_DEVICES"]),
+        ("--config.model.num_classes=5", ["the records' label table"]),
+        ("--config.model.backbone=resnet50", ['did you mean "config.model.encoder"?']),
+        ("--config.train.AMP=True", ['did you mean "config.train.precision"?']),
+        ("--config.loss.ignore_index=255", ["records' label table"]),
+        ("--config.train.zzzzzz=1", ["kseg/config.py lists every key"]),
     ],
 )
 def test_a_mistyped_key_gets_the_right_one_in_one_line(argument, words):
@@ -66,6 +79,16 @@ def test_a_mistyped_key_gets_the_right_one_in_one_line(argument, words):
     assert "\n" not in text
     for word in words:
         assert word in text
+
+
+def test_every_key_that_a_foreign_name_stands_for_is_there_and_no_foreign_name_is_ours():
+    known = flags._keys(defaults.default())
+    names = [name for group in (*setting_names._MEANT.values(), *setting_names._SAID) for name in group.split()]
+    assert set(setting_names._MEANT) <= set(known) and len(names) == len(set(names))
+    for name in names:
+        for key in re.findall(r'"config\.([\w.]+)"', setting_names.hint(f"x.{name}", known)):
+            assert key in known
+    assert not set(names) & {key.split(".")[1] for key in known}
 
 
 def test_the_second_study_trains_by_the_recipe():
