@@ -28,105 +28,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from kseg import losses
+from kseg import heads, losses
 from tfrecords.labels import ENCODINGS
-
-# Heads: which channels are what, how logits become probabilities, and which void scores they offer. -----------------
-
-
-@dataclasses.dataclass(frozen=True)
-class _Head:
-    """`extra` outputs beyond the K classes; `scores` maps a name to f(logits, K), the first being the primary one.
-
-    `native` names the score whose sign decides natively (None: never abstains); `at_zero`: a score of 0 abstains too.
-    `dice_channels`: outputs that Dice terms see, beyond the K classes. `evidences`: the scores that
-    `Treatment.with_evidences` adds up.
-    """
-
-    extra: int
-    activation: str
-    scores: dict[str, Callable]
-    native: str | None
-    at_zero: bool = False
-    dice_channels: int = 0
-    evidences: tuple[str, ...] = ()
-
-
-def _entropy(z, k):
-    """H(softmax(z_<K)) = -sum_c p_c log p_c, in nats."""
-    log_p = tf.nn.log_softmax(z[..., :k])
-    return -tf.reduce_sum(tf.exp(log_p) * log_p, -1)
-
-
-def _max_softmax(z, k):
-    """-log max_c p_c: ranks as 1 - max p (Hendrycks and Gimpel 2017), and keeps its precision near p = 1."""
-    return -tf.reduce_max(tf.nn.log_softmax(z[..., :k]), -1)
-
-
-def _max_logit(z, k):
-    """-max_c z_c (Hendrycks et al. 2022, "Scaling Out-of-Distribution Detection for Real-World Settings")."""
-    return -tf.reduce_max(z[..., :k], -1)
-
-
-def _energy(z, k):
-    """-logsumexp_c z_c (Liu et al. 2020, "Energy-based Out-of-distribution Detection")."""
-    return -tf.reduce_logsumexp(z[..., :k], -1)
-
-
-def _void_log_odds(z, k):
-    """z_K - logsumexp(z_<K) = log p_K / (1 - p_K)."""
-    return z[..., k] - tf.reduce_logsumexp(z[..., :k], -1)
-
-
-def _void_margin(z, k):
-    """z_K - max z_<K: positive exactly where the argmax over K + 1 outputs is void."""
-    return z[..., k] - tf.reduce_max(z[..., :k], -1)
-
-
-def _negative_softplus(z, k):
-    """-sum_c softplus(z_c) = sum_c log(1 - p_c): the log probability that no sigmoid fires."""
-    return -tf.reduce_sum(tf.nn.softplus(z[..., :k]), -1)
-
-
-def _void_logit(z, k):
-    """z_K, the logit of "is it void"."""
-    return z[..., k]
-
-
-def _void_logit_and_max_softmax(z, k):
-    """z_K - log max_c p_c: either evidence raises it."""
-    return z[..., k] + _max_softmax(z, k)
-
-
-_SOFTMAX = _Head(
-    extra=0,
-    activation="softmax",
-    scores={"entropy": _entropy, "max_softmax": _max_softmax, "max_logit": _max_logit, "energy": _energy},
-    native=None,
-)
-_EXTRA_CLASS = _Head(
-    extra=1,
-    activation="softmax",
-    scores={"void_log_odds": _void_log_odds, "void_margin": _void_margin, "entropy": _entropy},
-    native="void_margin",
-    dice_channels=1,
-    evidences=("void_log_odds", "entropy"),
-)
-_SIGMOID = _Head(
-    extra=0,
-    activation="sigmoid",
-    scores={"max_logit": _max_logit, "negative_softplus": _negative_softplus},
-    native="max_logit",  # the most likely class has p < 1/2
-)
-_VOID_LOGIT = _Head(
-    extra=1,
-    activation="softmax",
-    scores={"void_logit": _void_logit, "with_max_softmax": _void_logit_and_max_softmax, "entropy": _entropy},
-    native="void_logit",
-    at_zero=True,
-    evidences=("void_logit", "entropy"),
-)
-
 
 # Main loss terms: f(K, void_weight, options) -> [(loss, relative weight, (first, last) output channel)]. --------------
 
@@ -179,25 +82,25 @@ class _Entry:
 
     encoding: str
     encodings: tuple[str, ...]
-    head: _Head
+    head: heads.Head
     main: Callable
     weights: tuple[float, float, float] = (1.0, 0.0, 0.0)
     zero_target: bool = False
 
 
 _TREATMENTS = {
-    "ignore": _Entry("ignore", ("ignore",), _SOFTMAX, _cross_entropy(0)),
-    "background_class": _Entry("background", ENCODINGS, _EXTRA_CLASS, _cross_entropy(1)),
-    "hybrid": _Entry("hybrid", ENCODINGS, _EXTRA_CLASS, _cross_entropy(1)),
+    "ignore": _Entry("ignore", ("ignore",), heads.SOFTMAX, _cross_entropy(0)),
+    "background_class": _Entry("background", ENCODINGS, heads.EXTRA_CLASS, _cross_entropy(1)),
+    "hybrid": _Entry("hybrid", ENCODINGS, heads.EXTRA_CLASS, _cross_entropy(1)),
     "inverted_dice": _Entry(
-        "background", ENCODINGS, _SIGMOID, _binary_cross_entropy, weights=(0.0, 1.0, 1.0), zero_target=True
+        "background", ENCODINGS, heads.SIGMOID, _binary_cross_entropy, weights=(0.0, 1.0, 1.0), zero_target=True
     ),
     "inverted_dice_softmax": _Entry(
-        "background", ENCODINGS, _SOFTMAX, _cross_entropy(0), weights=(0.0, 1.0, 1.0), zero_target=True
+        "background", ENCODINGS, heads.SOFTMAX, _cross_entropy(0), weights=(0.0, 1.0, 1.0), zero_target=True
     ),
-    "one_vs_all": _Entry("background", ENCODINGS, _SIGMOID, _binary_cross_entropy, zero_target=True),
-    "entropic": _Entry("background", ("background", "hybrid"), _SOFTMAX, _entropic),
-    "void_head": _Entry("background", ("background", "hybrid"), _VOID_LOGIT, _cross_entropy_and_void_logit),
+    "one_vs_all": _Entry("background", ENCODINGS, heads.SIGMOID, _binary_cross_entropy, zero_target=True),
+    "entropic": _Entry("background", ("background", "hybrid"), heads.SOFTMAX, _entropic),
+    "void_head": _Entry("background", ("background", "hybrid"), heads.VOID_LOGIT, _cross_entropy_and_void_logit),
 }
 
 NAMES = tuple(_TREATMENTS)

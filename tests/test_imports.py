@@ -24,7 +24,7 @@ ORDER = [
     "data",
     "models",
     "treatments optimizers pictures",
-    "losses metrics",
+    "heads losses metrics",
     "distribution errors histograms inputs iou progress",
     "config",
 ]

@@ -173,6 +173,7 @@ class VoidBinaryCrossentropy(OneVsAllBinaryCrossentropy):
     def checked(self, labels, channels):
         if channels != 1:
             raise ValueError(f"{self.name}: y_pred must have 1 channel (is it void?); got {channels}.")
+        self.check_arguments(channels)
         return labels, True
 
     def wanted(self):

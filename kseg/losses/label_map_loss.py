@@ -141,16 +141,7 @@ class LabelMapLoss(LossOfParts):
 
     def checked(self, labels, channels: int):
         """(`labels`, whether each means something to this loss); refused if not, where errors are possible."""
-        if self.softmax and channels == 1:
-            raise ValueError(
-                f"{self.name}: a softmax over one channel is 1 whatever the logit; for one channel (label 1 the object,"
-                ' 0 the background) take OneVsAllBinaryCrossentropy, or Dice or InvertedDice with activation="sigmoid".'
-            )
-        if channels > _IGNORED_BY_DEFAULT == self.ignore_class:
-            raise ValueError(
-                f"{self.name}: ignore_class=255 is one of the {channels} classes; set ignore_class to None, or to a "
-                "label that is none, such as -1 (and give class 255 weight 0 if it is to be left out)."
-            )
+        self.check_arguments(channels)
         known = (labels >= 0) & (labels < channels + self.zero_target)
         for special in (self.ignore_class, self.void_class):
             if special is not None:
@@ -161,6 +152,25 @@ class LabelMapLoss(LossOfParts):
         )
         all_known = tf.reduce_all(known)
         return inputs.given(labels, all_known, message, lambda: [tf.boolean_mask(labels, ~known)[:3]]), all_known
+
+    def check_arguments(self, channels: int):
+        """Raises ValueError if this loss, as it was made, means nothing for predictions of so many channels."""
+        if self.softmax and channels == 1:
+            raise ValueError(
+                f"{self.name}: a softmax over one channel is 1 whatever the logit; for one channel (label 1 the object,"
+                ' 0 the background) take OneVsAllBinaryCrossentropy, or Dice or InvertedDice with activation="sigmoid".'
+            )
+        if channels > _IGNORED_BY_DEFAULT == self.ignore_class:
+            raise ValueError(
+                f"{self.name}: ignore_class=255 is one of the {channels} classes; set ignore_class to None, or to a "
+                "label that is none, such as -1 (and give class 255 weight 0 if it is to be left out)."
+            )
+        void_weight = self.weights_key(channels)[3]
+        if self.void_class is not None and self.void_class == self.ignore_class and void_weight:
+            raise ValueError(
+                f"{self.name}: void_class and ignore_class are both {self.void_class}, so void would not count; set "
+                "ignore_class to None or to another label."
+            )
 
 
 def sums_of_parts(parts, labels, predictions, sample_weight, keep=pixel_losses.compute) -> list:

@@ -16,6 +16,7 @@ COMPUTES = (
     "kseg.data",
     "kseg.distribution",
     "kseg.evaluation",
+    "kseg.heads",
     "kseg.histograms",
     "kseg.inputs",
     "kseg.iou",

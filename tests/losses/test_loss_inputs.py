@@ -112,6 +112,20 @@ def test_a_class_of_index_255_is_not_silently_ignored():
     assert CE()(labels, logits[..., :255]) == 0  # 255 channels end at 254
 
 
+def test_void_that_is_ignored_is_refused_unless_it_counts_nowhere():
+    labels, logits = np.array([[[0, 255]]], np.uint8), np.zeros((1, 1, 2, 3))
+    for loss in (
+        losses.Dice(void_class=255),
+        losses.Entropic(void_class=255),
+        losses.OneVsAllBinaryCrossentropy(void_class=255),
+    ):
+        refused(lambda loss=loss: loss(labels, logits), "void_class and ignore_class are both 255")
+    refused(lambda: losses.VoidBinaryCrossentropy(255)(labels, logits[..., :1]), "both 255")
+    assert losses.VoidBinaryCrossentropy(255, ignore_class=None)(labels, logits[..., :1]) > 0
+    assert CE(void_class=255)(labels, logits) == CE()(labels, logits)
+    assert losses.Dice(void_class=255, void_weight=0)(labels, logits) == losses.Dice()(labels, logits)
+
+
 def test_a_softmax_over_one_channel_is_refused():
     labels, logits = np.zeros((1, 2, 2), np.uint8), np.zeros((1, 2, 2, 1), np.float32)
     softmax = [CE(), CE(from_logits=False), losses.Entropic(), losses.Dice(), losses.InvertedDice()]
