@@ -1,18 +1,28 @@
-"""TensorFlow's errors that an ordinary mistake causes, in one line that says which."""
+"""Errors in one line: any exception's, and TensorFlow's that an ordinary mistake causes, which say more than they said.
+
+Loads TensorFlow only where its errors are asked for.
+"""
 
 import contextlib
 import errno
 import os
 import re
 
-import tensorflow as tf
 
-_INPUT = (
-    tf.errors.InvalidArgumentError,
-    tf.errors.DataLossError,
-    tf.errors.NotFoundError,
-    tf.errors.OutOfRangeError,
-)
+def one_line(error: BaseException) -> str:
+    """All that an exception says, in one line, or its type's name; of a traceback in it the last line alone."""
+    while error.args and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    # What a KeyError shows is quoted, ends of lines and all.
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    head, traceback, rest = text.partition("Traceback (most recent call last):")
+    last = rest.strip().splitlines()[-1:] if traceback else []
+    return " ".join(" ".join([head, *last]).split()) or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, or its type's name: for libraries whose messages go on for pages."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextlib.contextmanager
@@ -25,6 +35,8 @@ def explained(config, folder="the workdir"):
       config: the run's ConfigDict.
       folder: what is written to.
     """
+    import tensorflow as tf
+
     full = f"{folder} cannot be written: {os.strerror(errno.ENOSPC)}; make room and start the same command again."
     try:
         yield
@@ -39,7 +51,12 @@ def explained(config, folder="the workdir"):
             f"out of memory ({_reason(error)}); set config.train.remat=True, raise config.train.accumulation_steps, or "
             "lower config.train.batch_size, config.eval.batch_size or config.data.crop_size."
         ) from error
-    except _INPUT as error:
+    except (
+        tf.errors.InvalidArgumentError,
+        tf.errors.DataLossError,
+        tf.errors.NotFoundError,
+        tf.errors.OutOfRangeError,
+    ) as error:
         # Not of the model: of an operation that asks the input pipeline for what comes next.
         if "IteratorGetNext" not in str(error):
             raise
@@ -52,12 +69,16 @@ def explained(config, folder="the workdir"):
 
 def is_memory(error):
     """Whether an exception that `explained` raised is of too little memory."""
+    import tensorflow as tf
+
     return isinstance(error.__cause__, tf.errors.ResourceExhaustedError)
 
 
 @contextlib.contextmanager
 def writing(path):
     """While inside, TensorFlow's failure to write files below `path`, such as on a full disk, is an OSError."""
+    import tensorflow as tf
+
     try:
         yield
     except tf.errors.OpError as error:
@@ -66,4 +87,4 @@ def writing(path):
 
 def _reason(error):
     """The first line of TensorFlow's message, without the names of its nodes."""
-    return re.sub(r"\{\{.*?\}\}\s*", "", str(error)).strip().splitlines()[0]
+    return re.sub(r"\{\{.*?\}\}\s*", "", first_line(error))

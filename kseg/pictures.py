@@ -8,11 +8,11 @@ is said about, in mid grey.
 """
 
 import os
-import pathlib
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tfrecords import files
 from tfrecords.labels import IGNORE_LABEL
 
 GREY = (112, 112, 112)  # 255; CamVid draws its sky in 128
@@ -242,13 +242,7 @@ def save_png(path: str | os.PathLike, picture: np.ndarray) -> None:
     picture = np.asarray(picture)
     if picture.dtype != np.uint8 or (picture.ndim != 2 and (picture.ndim != 3 or picture.shape[2] != 3)):
         raise ValueError(f"{path}: a picture is uint8 [H, W] or [H, W, 3], not {picture.dtype} {picture.shape}")
-    path = pathlib.Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        Image.fromarray(picture).save(partial, format="PNG")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    files.write_whole(path, lambda file: Image.fromarray(picture).save(file, format="PNG"))
 
 
 def _checked_map(class_map: np.ndarray, table) -> np.ndarray:

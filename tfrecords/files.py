@@ -1,22 +1,40 @@
 """Files that are whole or not there: written beside their place, then renamed into it."""
 
+import contextlib
 import hashlib
 import os
 
 
-def write_file(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a small file whole or not at all: temporary name, fsync, rename."""
-    partial = temporary(path)
+def write_whole(path: str | os.PathLike, content) -> None:
+    """Writes a file whole or not at all; what was there before stays until then.
+
+    Args:
+      content: bytes, str (written as UTF-8), or a function that writes into the open binary file it is given.
+    """
+    with replacing(path) as partial, open(partial, "wb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, suffix: str = ".tmp"):
+    """Yields a name beside `path`; the file written there takes the place of `path` when the block ends without error.
+
+    Its content is on the disk before it has the name. After an error nothing of it is left.
+    """
+    partial = temporary(path, suffix)
     try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield partial
+        with open(partial, "rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        if os.path.exists(partial):
-            os.remove(partial)
         raise named(error, partial) from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
 
 
 def sync_folder(path: str | os.PathLike) -> None:
@@ -34,9 +52,9 @@ def file_sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def temporary(path: str | os.PathLike) -> str:
+def temporary(path: str | os.PathLike, suffix: str = ".tmp") -> str:
     """A name beside `path` that no other process or attempt uses."""
-    return f"{os.fspath(path)}.{os.urandom(8).hex()}.tmp"
+    return f"{os.fspath(path)}.{os.urandom(8).hex()}{suffix}"
 
 
 def place(path: str | os.PathLike) -> str:
@@ -47,4 +65,4 @@ def place(path: str | os.PathLike) -> str:
 
 def named(error: OSError, path: str) -> OSError:
     """The same error with the file's name, which failing writes lack ("No space left on device")."""
-    return error if error.filename else type(error)(error.errno, error.strerror, path)
+    return error if error.filename or not error.errno else type(error)(error.errno, error.strerror, path)

@@ -12,6 +12,7 @@ from absl import app, logging
 from absl import flags as absl_flags
 
 import kseg
+from kseg import errors
 from kseg.commands import setting_names
 
 _HELP = {"--help", "-help", "--helpshort", "-h", "--helpfull", "-?"}
@@ -148,18 +149,7 @@ def explain(arguments, error):
         if name.startswith("config.") and name[len("config.") :] not in known:
             return f'there is no "{name}"; {setting_names.hint(name[len("config.") :], known)}'
     missing = re.search(r"Flag (--\w+) must have a value other than None", str(error))
-    return f"{missing[1]} is missing" if missing else one_line(error)
-
-
-def one_line(error) -> str:
-    """An exception's message in one line; of a traceback in it, as the flags library gives one, the last line alone."""
-    while error.args and isinstance(error.args[0], Exception):
-        error = error.args[0]
-    # What a KeyError shows is quoted, ends of lines and all.
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-    head, traceback, rest = text.partition("Traceback (most recent call last):")
-    last = rest.strip().splitlines()[-1:] if traceback else []
-    return " ".join(" ".join([head, *last]).split())
+    return f"{missing[1]} is missing" if missing else errors.one_line(error)
 
 
 def _keys(settings, prefix=""):

@@ -31,7 +31,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from kseg.commands.flags import one_line
+from kseg import errors
 from kseg.study import own_records, publish, runner, schedule
 from kseg.study.report import fill_markdown
 
@@ -91,7 +91,7 @@ def main(argv):
             if _CHOOSE.value:
                 publish.show_choices(summary)
     except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"error: {one_line(error)}")
+        sys.exit(f"error: {errors.one_line(error)}")
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
     if failed:

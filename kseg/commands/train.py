@@ -17,6 +17,7 @@ from ml_collections import config_flags
 
 import kseg
 import tfrecords
+from kseg import errors
 from kseg.commands import flags as command_flags
 from kseg.distribution import sigterm
 
@@ -52,7 +53,7 @@ def main(argv):
             settings.model.init_from = _INIT_FROM.value
     except (ValueError, OSError, RuntimeError) as error:
         # A configuration that failed to load only says so, over several lines, when its value is asked for.
-        sys.exit(f"error: {' '.join(str(error).split())}")
+        sys.exit(f"error: {errors.one_line(error)}")
     command_flags.plain_messages()
     logging.set_verbosity(logging.INFO)
     kseg.load_tensorflow_quietly()
@@ -66,7 +67,7 @@ def main(argv):
         outcome = train.train_and_evaluate(settings, _WORKDIR.value, progress="lines" if _QUIET.value else True)
     except (ValueError, OSError) as error:
         again = isinstance(error, strategy.LostWorker)
-        sigterm.leave(f"error: {' '.join(str(error).split())}", sigterm.AGAIN if again else 1)
+        sigterm.leave(f"error: {errors.one_line(error)}", sigterm.AGAIN if again else 1)
     if outcome == train.PREEMPTED:
         by, status = sigterm.last_noted()
         print(f"{by}; the state is saved, start the same command again to go on", file=sys.stderr)

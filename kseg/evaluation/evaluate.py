@@ -22,6 +22,7 @@ from kseg.models import averaging, layers
 from kseg.progress import NONE, Progress
 from kseg.runs import finished
 from kseg.serving import tiles
+from tfrecords import files
 
 Report = scorecard.Report
 
@@ -313,8 +314,6 @@ def _official_writer(folder, image_ids, table, abstains):
 
     def write(image_id, decision):
         path = os.path.join(folder, f"{image_id}.png")
-        temporary = os.path.join(folder, f".{image_id}.tmp")
-        Image.fromarray(official[decision]).save(temporary, format="PNG")
-        os.replace(temporary, path)
+        files.write_whole(path, lambda file: Image.fromarray(official[decision]).save(file, format="PNG"))
 
     return write

@@ -35,6 +35,7 @@ import numpy as np
 from kseg import histograms, metrics
 from kseg.evaluation import pixel_counts
 from kseg.runs import workdir
+from tfrecords import files
 
 IMAGE_BINS = 512
 
@@ -85,12 +86,7 @@ class Report:
         path = os.path.join(folder, f"eval_{self.split}{self.suffix}")
         content = self.to_json()
         os.makedirs(folder, exist_ok=True)
-        temporary = f"{path}.npz.tmp"
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **self.arrays())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, f"{path}.npz")
+        files.write_whole(f"{path}.npz", lambda file: np.savez_compressed(file, **self.arrays()))
         workdir.write_json(f"{path}.json", content)
 
     def arrays(self):

@@ -194,5 +194,4 @@ def _explained(format):
     except OSError:
         raise
     except Exception as error:  # they raise what they meet
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"this network cannot be had as {format}: {first[:300]}") from None
+        raise ValueError(f"this network cannot be had as {format}: {errors.first_line(error)[:300]}") from None

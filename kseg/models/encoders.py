@@ -2,6 +2,7 @@
 
 import keras
 
+from kseg import errors
 from kseg.models import efficientnet_lite, layers
 
 # keras.applications constructors, their keyword arguments, and whether they scale 0..255 themselves.
@@ -64,8 +65,8 @@ def _from_applications(image, config, stride, weights):
         if weights is None:
             raise
         raise ValueError(
-            f"config.model.encoder_weights={weights}: {first_line(error).rstrip('. ')}; give a path to the weights "
-            "file, or none."
+            f"config.model.encoder_weights={weights}: {errors.first_line(error).rstrip('. ')}; give a path to the "
+            "weights file, or none."
         ) from None
     encoder = _with_our_normalization(encoder, image)
     _freeze(encoder, config)
@@ -94,8 +95,3 @@ def _with_our_normalization(encoder, image):
     copy = keras.models.clone_model(encoder, input_tensors=inputs, clone_function=clone)
     copy.set_weights(encoder.get_weights())
     return copy
-
-
-def first_line(error) -> str:
-    """The first line of what an exception says, or its type's name."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,6 +15,8 @@ import struct
 
 import numpy as np
 
+from kseg import errors
+
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _STORAGES = {
     "DoubleStorage": "<f8",
@@ -55,7 +57,7 @@ def read(path: str, sha256: str | None = None) -> dict[str, np.ndarray]:
     except _Refused as error:
         raise ValueError(f"{path} is no plain state dict: {error}.") from None
     except Exception as error:  # whatever a damaged pickle makes the unpickler raise
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = errors.one_line(error)
         raise ValueError(f"{path} is not a readable .pth file of PyTorch's old format ({reason}).") from None
 
 

@@ -12,6 +12,7 @@ import os
 
 import keras
 
+from kseg import errors
 from kseg.models import encoders, layers
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -100,7 +101,7 @@ def load_matching_weights(model, path):
     try:
         source = keras.saving.load_model(path, compile=False)
     except Exception as error:
-        raise ValueError(f"{path} is not a readable .keras model ({encoders.first_line(error)}).") from None
+        raise ValueError(f"{path} is not a readable .keras model ({errors.first_line(error)}).") from None
     theirs = {layer.name: layer for layer in source.layers}
     loaded, kept = [], []
     for layer in model.layers:

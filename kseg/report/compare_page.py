@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from kseg import errors
 from kseg.report import page, run_figures, run_page, run_tables
 from kseg.report import run as runs
 from tfrecords import files
@@ -41,9 +42,9 @@ def write(folders, path, split=None, pictures=3) -> tuple[str, str]:
         try:
             sheets = _sheets(read, evaluations, pictures)
         except (ValueError, OSError) as error:
-            problem = " ".join(str(error).split())
+            problem = errors.one_line(error)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    files.write_file(path, render(read, evaluations, split, sheets, problem).encode())
+    files.write_whole(path, render(read, evaluations, split, sheets, problem).encode())
     return split, problem
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 import tfrecords
 from kseg import config as defaults
+from kseg import errors
 from kseg.runs import metrics_log, workdir
 
 HELD_OUT = "held_out"
@@ -109,7 +110,7 @@ class Run:
                     if name in own or not name.startswith(("histogram_", "thresholds_"))
                 }
         except Exception as error:  # whatever zipfile and NumPy trip over
-            raise ValueError(f"{path}.npz cannot be read ({str(error).splitlines()[0]}); evaluate again.") from None
+            raise ValueError(f"{path}.npz cannot be read ({errors.first_line(error)}); evaluate again.") from None
         return Evaluation(report, arrays)
 
     def changed_settings(self):

@@ -3,6 +3,7 @@
 import os
 import shlex
 
+from kseg import errors
 from kseg.report import page, run_figures, run_tables
 from kseg.report import run as runs
 from tfrecords import files
@@ -45,9 +46,9 @@ def write(folder, split=None, opened=None, pictures=2) -> tuple[str, str]:
 
             sheets = examples.sheets(run, evaluation, opened or examples.open_run(folder), pictures)
         except (ValueError, OSError) as error:
-            problem = " ".join(str(error).split())
+            problem = errors.one_line(error)
     path = os.path.join(folder, FILE)
-    files.write_file(path, render(run, split, evaluation, sheets, problem).encode())
+    files.write_whole(path, render(run, split, evaluation, sheets, problem).encode())
     return path, problem
 
 

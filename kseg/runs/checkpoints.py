@@ -5,13 +5,15 @@ half file; every array carries a CRC, so damage is seen on reading. One process 
 is what several workers with one workdir need (tf.train.CheckpointManager wants each worker to write).
 """
 
-import contextlib
 import io
 import os
 import re
 
 import numpy as np
 from absl import logging
+
+from kseg import errors
+from tfrecords import files
 
 _NAME = re.compile(r"step-(\d{8})\.npz")
 
@@ -27,17 +29,7 @@ def save(folder, step, arrays, keep=2):
     """
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"step-{step:08d}.npz")
-    temporary = f"{path}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)  # it would keep a full disk full
-        raise
+    files.write_whole(path, lambda file: np.savez(file, **arrays))
     others = [other for other in steps(folder) if other != step]
     for old in others[: max(len(others) - (keep - 1), 0)]:
         os.remove(os.path.join(folder, f"step-{old:08d}.npz"))
@@ -97,7 +89,7 @@ def _read(path, names):
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # from bytes in memory: whatever zipfile, zlib and NumPy trip over is damage
-        raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from None
+        raise ValueError(errors.first_line(error)) from None
     if names is not None and arrays.keys() != set(names):
         raise ValueError("it has other arrays than this run; damaged, or of another version of kseg")
     return arrays

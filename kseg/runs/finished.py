@@ -7,7 +7,7 @@ import keras
 import ml_collections
 
 import tfrecords
-from kseg import treatments
+from kseg import errors, treatments
 from kseg.models import layers  # noqa: F401  a saved model holds them
 from kseg.runs import workdir
 
@@ -56,8 +56,9 @@ def load_run(folder, checkpoint="model"):
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} cannot be loaded ({reason}); it is damaged or not one of ours.") from None
+        raise ValueError(
+            f"{path} cannot be loaded ({errors.first_line(error)}); it is damaged or not one of ours."
+        ) from None
     treatment = treatments.get(config.treatment, table.num_classes, config.loss)
     if model.output.shape[-1] != treatment.num_outputs:
         raise ValueError(

@@ -1,8 +1,11 @@
 """metrics.jsonl: a line for each logged step, and nothing that a clock decides; metrics.csv: the same as a table."""
 
 import csv
+import io
 import json
 import os
+
+from tfrecords import files
 
 
 class MetricsLog:
@@ -20,10 +23,7 @@ class MetricsLog:
                     if not line.endswith("\n") or _step_of(path, len(kept) + 1, line) > step:
                         break
                     kept.append(line)
-        temporary = f"{path}.tmp"
-        with open(temporary, "w") as file:
-            file.writelines(kept)
-        os.replace(temporary, path)
+        files.write_whole(path, "".join(kept))
         self._file = open(path, "a")
 
     def write(self, step, **values):
@@ -59,12 +59,11 @@ def write_csv(path):
     for line in read(path):
         rows.setdefault(line["step"], {}).update(line)
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
-    target = f"{os.path.splitext(path)[0]}.csv"
-    with open(f"{target}.tmp", "w", newline="") as file:
-        table = csv.DictWriter(file, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows.values())
-    os.replace(f"{target}.tmp", target)
+    content = io.StringIO()
+    table = csv.DictWriter(content, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows.values())
+    files.write_whole(f"{os.path.splitext(path)[0]}.csv", content.getvalue())
 
 
 def _step_of(path, number, line):

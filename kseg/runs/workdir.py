@@ -129,13 +129,7 @@ def read_json(path):
 
 def write_json(path, value):
     """Writes JSON so that the file is either the old one or the new one, whole. NaN is refused."""
-    temporary = f"{path}.tmp"
-    with open(temporary, "w") as file:
-        json.dump(value, file, indent=1, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    files.write_whole(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def _has_weights(workdir):

@@ -5,6 +5,7 @@ import os
 
 import PIL.Image
 
+from kseg import errors
 from tfrecords import pixels
 
 
@@ -47,7 +48,7 @@ def as_request_bytes(contents, name="image", bits=0):
     except PIL.UnidentifiedImageError:  # its text is the address of the bytes
         raise ValueError(f"{name} is not a readable image (its format is not known).") from None
     except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file, such as struct.error
-        reason = (str(error) or type(error).__name__).splitlines()[0].removeprefix(f"{name} cannot be decoded: ")
+        reason = errors.first_line(error).removeprefix(f"{name} cannot be decoded: ")
         raise ValueError(f"{name} is not a readable image ({reason}).") from None
 
 

@@ -10,6 +10,7 @@ import os
 import time
 
 import kseg
+from tfrecords import files
 
 NAME = "predictions.json"
 _SAVE_EVERY_SECONDS = 10.0
@@ -137,13 +138,8 @@ class Record:
 def _write(path, contents, may_replace):
     """Writes a file whole or not at all; where it may not replace one, one that has come meanwhile is an error."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    temporary = f"{path}.writing"
-    try:
-        with open(temporary, "wb") as file:
+    with files.replacing(path) as partial:
+        with open(partial, "wb") as file:
             file.write(contents)
         if not may_replace and os.path.lexists(path):
             raise FileExistsError(f"{path} has come to be while the image was at work; it is left as it is.")
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)

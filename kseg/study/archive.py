@@ -63,7 +63,7 @@ def write(path: str | os.PathLike, results: list[dict], notes: dict | None = Non
         blobs.append(blob)
     head = {"format": FORMAT, "results": len(lines), "groups": listed, "notes": notes or {}}
     text = "".join(json.dumps(value, allow_nan=False) + "\n" for value in (head, *lines))
-    files.write_file(path, lzma.compress(text.encode() + b"".join(blobs), filters=_XZ))
+    files.write_whole(path, lzma.compress(text.encode() + b"".join(blobs), filters=_XZ))
 
 
 def read(path: str | os.PathLike) -> tuple[list[dict], dict]:

@@ -124,7 +124,7 @@ def save_summary(folder: str, text: str) -> None:
     """Writes study.json, compressed beside an archive; the other of the two, which would be an older one, goes."""
     plain, packed = (os.path.join(folder, name) for name in (SUMMARY, f"{SUMMARY}.xz"))
     if os.path.exists(os.path.join(folder, archive.FILE)):
-        files.write_file(packed, lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+        files.write_whole(packed, lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
         old = plain
     else:
         results.write_text(plain, text)

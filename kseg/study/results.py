@@ -151,7 +151,7 @@ def check_comparable(found: list[dict], expected: dict[str, dict]) -> None:
 
 def write_text(path: str, text: str) -> None:
     """Writes a file whole or not at all."""
-    files.write_file(path, text.encode())
+    files.write_whole(path, text.encode())
 
 
 def _archived(folder):

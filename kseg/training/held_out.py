@@ -11,6 +11,7 @@ from kseg import histograms, metrics, pictures
 from kseg.data import input_pipeline
 from kseg.evaluation import evaluate
 from kseg.runs import workdir
+from tfrecords import files
 
 SPLIT = "held_out"  # the name of their report: eval_held_out.json and .npz
 
@@ -121,6 +122,5 @@ class HeldOut:
 
 def save_model(model, path):
     """Saves a model so that the file is either the old one or the new one, whole."""
-    temporary = f"{path[: -len('.keras')]}.tmp.keras"
-    model.save(temporary)
-    os.replace(temporary, path)
+    with files.replacing(path, ".tmp.keras") as partial:  # Keras goes by the name's end
+        model.save(partial)

@@ -180,7 +180,7 @@ def _draw_page(folder, parts):
 
         _, problem = run_page.write(folder, opened=examples.Opened(parts.model, parts.treatment, parts.manifest))
     except Exception as error:
-        problem = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        problem = f"{type(error).__name__}: {errors.one_line(error)[:300]}"
         logging.warning(
             "%s/report.html could not be drawn (%s); kseg report --workdir=%s tries again", folder, problem, folder
         )

@@ -50,3 +50,18 @@ def test_an_error_of_the_input_is():
         with errors.explained(defaults.default()):
             next(iter(broken))
     assert "\n" not in str(caught.value) and "{{" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "whole", "first"),
+    [
+        (ValueError("a\n  b"), "a b", "a"),
+        (KeyError("no key 'x'\nhere"), "no key 'x' here", '"no key \'x\'\\nhere"'),
+        (ValueError(), "ValueError", "ValueError"),
+        (OSError(errno.ENOENT, "No such file", "f"), "[Errno 2] No such file: 'f'", "[Errno 2] No such file: 'f'"),
+        (RuntimeError("bad:\nTraceback (most recent call last):\n  File\nKeyError: 3"), "bad: KeyError: 3", "bad:"),
+        (RuntimeError(ValueError("inner")), "inner", "inner"),
+    ],
+)  # fmt: skip
+def test_an_exception_is_told_in_one_line(error, whole, first):
+    assert errors.one_line(error) == whole and errors.first_line(error) == first

@@ -124,7 +124,7 @@ def test_one_bad_image_is_reported_and_the_others_are_done(local, images, tmp_pa
     assert "Invalid PNG data" in failures[str(images / "broken.png")]
     assert failures[str(images / "text.png")] == "is not a readable image (its format is not known)."
     assert len(list((tmp_path / "out").rglob("*_mask.png"))) == 3
-    assert not list((tmp_path / "out").rglob("*.writing"))
+    assert not list((tmp_path / "out").rglob("*.tmp"))
 
 
 def test_a_server_that_goes_away_is_waited_for_once(local, images, tmp_path):

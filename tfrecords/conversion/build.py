@@ -95,7 +95,7 @@ def build(job: Job, count=lambda: None) -> dict:
     id_pixels = {str(number): int(histogram[number]) for number in np.flatnonzero(histogram)}
     note = {"fingerprint": fingerprint, "shard": dataclasses.asdict(shard), "id_pixels": id_pixels}
     note["pictures"] = dict(sorted(done.items()))
-    files.write_file(note_path(path), json.dumps(note).encode())
+    files.write_whole(note_path(path), json.dumps(note).encode())
     return note
 
 

@@ -54,7 +54,7 @@ def without(splits: dict, path: str | os.PathLike, *, bits=0, num_workers=0, ver
                 kept[name].append(pair)
             else:
                 lines.append("\t".join(reason))
-    files.write_file(path, ("\n".join(lines) + "\n").encode())
+    files.write_whole(path, ("\n".join(lines) + "\n").encode())
     for name, pairs in kept.items():
         if not pairs and splits[name]:
             raise ValueError(f"split {name}: all {len(splits[name])} examples have a damaged file; {path} lists them")

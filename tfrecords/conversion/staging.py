@@ -55,7 +55,7 @@ def opened(folder: pathlib.Path, files: set[str], digest: str | None):
 
     def move(data: bytes, replace: bool) -> None:
         nonlocal moving
-        tfrecords_files.write_file(work / manifest.FILE, data)
+        tfrecords_files.write_whole(work / manifest.FILE, data)
         moving = True
         _move(folder, files, replace)
 

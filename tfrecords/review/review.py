@@ -35,7 +35,7 @@ def review(records_dir, path: str = "", num_workers: int = 0, progress: bool = F
     for line in (text.lines(found, looks) if table else []) + text.findings(suspicious, text.checked(looks)):
         say(line)
     if path:
-        files.write_file(path, page.page(found, looks, suspicious).encode())
+        files.write_whole(path, page.page(found, looks, suspicious))
         say(f"wrote {path}")
 
 

@@ -35,6 +35,7 @@ from kseg.runs import finished  # noqa: E402
 from kseg.serving import client, cpp_session  # noqa: E402
 from kseg.study import identity  # noqa: E402
 from kseg.training import train  # noqa: E402
+from tfrecords import files
 
 
 def main(tasks_path, results_path):
@@ -173,10 +174,7 @@ def _mean_iou(path):
 
 
 def _write(path, results):
-    temporary = f"{path}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(results, file)
-    os.replace(temporary, path)
+    files.write_whole(path, json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def write(study: dict, folder: str, pictures: dict | None = None) -> str:
             ("_narrow.svg", narrow),
             (".png", pages.draw(function, study, "png")),
         ):
-            files.write_file(os.path.join(folder, FIGURES, name + suffix), content)
+            files.write_whole(os.path.join(folder, FIGURES, name + suffix), content)
         shown.append(pages.figure(name, title, caption, "image/svg+xml", wide, narrow))
     for number, (title, (caption, content)) in enumerate((pictures or {}).items()):
         shown.append(pages.figure(f"pictures{number}", title, caption, "image/png", content))
@@ -54,7 +54,7 @@ def write_figures(study: dict, folder: str, names: list[str] | None) -> None:
     os.makedirs(os.path.join(folder, FIGURES), exist_ok=True)
     for name in drawn if names is None else names:
         content = pages.draw(drawn[name][2], study, "svg")
-        files.write_file(os.path.join(folder, FIGURES, f"{name}.svg"), content)
+        files.write_whole(os.path.join(folder, FIGURES, f"{name}.svg"), content)
 
 
 def to_text(study: dict) -> str:

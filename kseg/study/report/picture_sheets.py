@@ -13,6 +13,7 @@ from PIL import Image
 
 import tfrecords
 from kseg import pictures
+from tfrecords import files
 
 _IMAGES = 3
 
@@ -43,10 +44,7 @@ def save(folder: str, run, manifest, split: str) -> None:
     for place, example in enumerate(chosen):
         content |= {f"image_{place}": example["image"], f"truth_{place}": truth_of[example["ids"]]}
         content |= {f"mask_{place}": masks[place], f"score_{place}": levels[place]}
-    path = os.path.join(folder, "pictures.npz")
-    with open(path + ".tmp", "wb") as file:
-        np.savez_compressed(file, **content)
-    os.replace(path + ".tmp", path)
+    files.write_whole(os.path.join(folder, "pictures.npz"), lambda file: np.savez_compressed(file, **content))
 
 
 def sheets(paths: list[str]) -> dict[str, tuple[str, bytes]]:

@@ -78,7 +78,7 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
     manifest = tfrecords.write(records_dir, table, splits, derived=derived, say=say, **{"image_format": "auto"} | write)
     if own_table:
         path = pathlib.Path(records_dir) / "classes.csv"
-        files.write_file(path, tables.to_csv(table).encode())
+        files.write_whole(path, tables.to_csv(table).encode())
         say(f"no --classes: the ids found are classes; wrote {path}: name them, and convert with --classes of a copy")
     return manifest
 

@@ -1,0 +1,46 @@
+"""Files are whole or not there, whatever ends the writing."""
+
+import os
+
+import pytest
+
+from tfrecords import files
+
+
+@pytest.mark.parametrize("content", [b"new\n", "new\n", lambda file: file.write(b"new\n")])
+def test_what_is_written_takes_the_place_of_what_was_there(tmp_path, content):
+    path = tmp_path / "a.json"
+    for _ in range(2):
+        files.write_whole(path, content)
+        assert path.read_bytes() == b"new\n" and os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("failing", ["content", "fsync", "replace"])
+def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, monkeypatch, failing):
+    path = tmp_path / "a.json"
+    files.write_whole(path, b"old")
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    if failing != "content":
+        monkeypatch.setattr(os, failing, full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.json\.[0-9a-f]{16}\.tmp'"):
+        files.write_whole(path, full if failing == "content" else b"new")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.json"]
+
+
+def test_an_error_with_words_of_its_own_keeps_them(tmp_path):
+    with pytest.raises(FileExistsError, match="^left as it is$"), files.replacing(tmp_path / "a.png") as partial:
+        with open(partial, "wb") as file:
+            file.write(b"half")
+        raise FileExistsError("left as it is")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_writer_that_goes_by_the_names_end_finds_it_there(tmp_path):
+    with files.replacing(tmp_path / "model.keras", ".tmp.keras") as partial:
+        assert partial.endswith(".tmp.keras")
+        with open(partial, "wb") as file:
+            file.write(b"model")
+    assert os.listdir(tmp_path) == ["model.keras"]
