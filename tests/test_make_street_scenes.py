@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from street_scenes import camera, canvas, light, make, options, scene, void
+from street_scenes import canvas, make, options, scene, void, world
 
 from tfrecords import labels
 
@@ -140,7 +140,7 @@ def test_geometry_void_is_fixed_within_a_city_and_differs_between_cities(many):
 
 def test_geometry_void_keeps_its_share_at_every_size():
     for size in ((64, 128), (128, 256), (96, 192), (256, 512), (512, 1024)):
-        geometry = camera.city_camera(Options(height=size[0], width=size[1]), "erlenmoos").geometry
+        geometry = world.city_camera(Options(height=size[0], width=size[1]), "erlenmoos").geometry
         share = 100 * np.bincount(geometry.ravel(), minlength=4)[1:] / geometry.size
         # ego vehicle 4.6, rectification border 1.3, out of roi 1.5 (a frame of whole pixels: coarse when small)
         assert share[0] == pytest.approx(4.6, abs=0.4) and share[1] == pytest.approx(1.3, abs=0.3)
@@ -257,7 +257,7 @@ def test_a_stroke_is_in_picture_and_labels_alike():
 
 
 def test_a_surface_is_brighter_towards_the_sun_and_hazier_with_distance():
-    scenes_light = light.scene_light(random.Random(0), Options(), "train", 0)
+    scenes_light = world.scene_light(random.Random(0), Options(), "train", 0)
     grey = (100, 100, 100)
     away = tuple(-part for part in scenes_light.direction)
     assert scenes_light.on(grey, scenes_light.direction)[0] > scenes_light.on(grey, away)[0]

@@ -4,11 +4,8 @@ import random
 
 from PIL import Image, ImageChops, ImageDraw
 
-from street_scenes.ids import BUILDING, STATIC
-from street_scenes.palette import BUILDING_COLORS, jitter, times
-from street_scenes.street import Layout
-from street_scenes.textures import grain_texture
-from street_scenes.world import World, city_style
+from street_scenes.materials import BUILDING, BUILDING_COLORS, STATIC, grain_texture, jitter, times
+from street_scenes.world import Layout, World, city_style
 
 
 def put_houses(world: World, x: float, side: int, layout: Layout) -> None:

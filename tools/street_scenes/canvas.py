@@ -4,7 +4,7 @@ import math
 
 from PIL import Image, ImageChops, ImageDraw
 
-from street_scenes.ids import SKY
+from street_scenes.materials import SKY
 
 SUPERSAMPLING = 2
 
@@ -52,10 +52,10 @@ class Canvas:
         if label is not None:
             self.labels.paste(label + 256 * self.instance, box, _half(alpha))
 
-    def textured(self, texture: Image.Image, quad: list, label: int | None, see_through: bool = False) -> None:
+    def textured(self, texture: Image.Image, quad: list, label: int | None) -> None:
         """Maps a flat texture on a quadrilateral (top left, top right, bottom right, bottom left), in perspective.
 
-        The label fills the whole quadrilateral, or follows the texture's alpha where `see_through`.
+        The label fills the whole quadrilateral, also where the texture is seen through.
         """
         left = max(0, math.floor(min(p[0] for p in quad)))
         top = max(0, math.floor(min(p[1] for p in quad)))
@@ -79,8 +79,7 @@ class Canvas:
             alpha = mask
         self.rgb.paste(mapped, (left, top), alpha)
         if label is not None:
-            hard = _half(alpha if see_through else mask)
-            self.labels.paste(label + 256 * self.instance, (left, top, right, bottom), hard)
+            self.labels.paste(label + 256 * self.instance, (left, top, right, bottom), _half(mask))
 
 
 def _half(mask: Image.Image) -> Image.Image:

@@ -2,20 +2,18 @@
 
 import random
 
-from street_scenes.ids import BICYCLE, MOTORCYCLE, PERSON, RIDER
-from street_scenes.palette import CAR_COLORS, CLOTHES, SKIN, jitter, times
-from street_scenes.solids import oblong
-from street_scenes.vehicles import LAMP
+from street_scenes.materials import BICYCLE, CAR_COLORS, CLOTHES, MOTORCYCLE, PERSON, RIDER, SKIN, jitter, times
+from street_scenes.vehicles import LAMP, oblong
 from street_scenes.world import World
 
 
 class Pen:
     """Draws in metres at one spot: a = across, v = up. `squeeze` narrows across, as a turn about the axis would."""
 
-    def __init__(self, world: World, x: float, z: float, label: int, squeeze: float = 1.0, lift: float = 0.0):
+    def __init__(self, world: World, x: float, z: float, label: int, squeeze: float = 1.0):
         self.world, self.z, self.label, self.squeeze = world, z, label, squeeze
         self.scale = world.f / z
-        self.x, self.y = world.px(x, lift, z)
+        self.x, self.y = world.px(x, 0.0, z)
         self.normal = (0.0, 0.25, -0.97)
 
     def at(self, a: float, v: float) -> tuple:

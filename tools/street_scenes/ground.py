@@ -6,11 +6,8 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from street_scenes.canvas import SUPERSAMPLING
-from street_scenes.ids import GROUND, PARKING, RAIL_TRACK, ROAD, SIDEWALK, TERRAIN
-from street_scenes.palette import jitter, times
-from street_scenes.street import Layout, is_blocked
-from street_scenes.textures import fractal_noise
-from street_scenes.world import FAR_M, NEAR_M, World, city_style
+from street_scenes.materials import GROUND, PARKING, RAIL_TRACK, ROAD, SIDEWALK, TERRAIN, fractal_noise, jitter, times
+from street_scenes.world import FAR_M, NEAR_M, Layout, World, city_style, is_blocked
 
 
 def draw_sky(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Draws a small set of street scenes in Cityscapes' exact folder layout, so that everything runs without Cityscapes.
+"""A set of street scenes in Cityscapes' exact folder layout, so that everything runs without Cityscapes.
 
 `make_set` writes
 
@@ -7,21 +7,8 @@
     D/scenes/{train,val}.json      per scene: layout, light, and which family of void object is where
     D/street_scenes.json           the options, and a digest of every file above
 
-Void comes in Cityscapes' own proportions (train gtFine: geometry 7.4 % of all pixels, scene 2.9 %, dropped 1.2 %).
-Void objects belong to families (a shape and its textures). With --unseen_void the ids dynamic, caravan and trailer
-occur in val only, and only in families that are drawn nowhere else; without it those families are never drawn.
-
-A scene is a pure function of (seed, unseen_void, height, width, split, its number in the split): a larger set begins
-with the scenes of a smaller one, and the number of processes changes no byte. Running the command again with the same
-options checks the folder and exits 0. The folder is built beside its final name and appears whole or not at all.
-
-It does not try to look like photographs. It is made so that shape, place and texture are needed to tell the classes
-apart: greys are shared by roads, cars and houses, and light, haze and sensor noise vary from scene to scene.
-
-This package needs NumPy and Pillow and nothing of kseg's. `plan` decides
-what stands where in metres; `ground` paints the street plane; everything else waits in a queue, each thing at a depth,
-and is painted from far to near on a picture and a label map of twice the size; `sensor` halves both (area mean for the
-picture, every second pixel for the labels) and adds the parts that move with the camera.
+The folder is built beside its final name and appears whole or not at all. Asked again with the same options, it checks
+the folder. The package's docstring says how a scene is made.
 """
 
 import concurrent.futures

@@ -3,17 +3,23 @@
 import math
 import random
 
-from street_scenes import void_moving, void_still, void_unseen  # noqa: F401  they fill the list of void families
+from street_scenes import void_still, void_unseen  # noqa: F401  they fill the list of void families
 from street_scenes.buildings import put_houses
 from street_scenes.figures import put_cyclist, put_motorcycle, put_person
-from street_scenes.furniture import put_lamp_post, put_polegroup, put_sign, put_traffic_light
-from street_scenes.ids import CARAVAN, DYNAMIC, STATIC, TRAILER
-from street_scenes.plants import put_garden, put_hedge, put_tree_row
-from street_scenes.street import Layout, Strip, is_blocked
+from street_scenes.materials import CARAVAN, DYNAMIC, STATIC, TRAILER
+from street_scenes.roadside import (
+    put_garden,
+    put_hedge,
+    put_lamp_post,
+    put_polegroup,
+    put_sign,
+    put_traffic_light,
+    put_tree_row,
+)
 from street_scenes.structures import put_backdrop, put_barrier, put_bridge, put_crash_barrier, put_tunnel
 from street_scenes.vehicles import put_bus, put_car, put_train, put_truck
 from street_scenes.void import put_void
-from street_scenes.world import FAR_M, World
+from street_scenes.world import FAR_M, Layout, Strip, World, is_blocked
 
 
 def plan_street(world: World) -> Layout:
@@ -94,7 +100,7 @@ def plan_street(world: World) -> Layout:
         if parked:
             _park_cars(world, parked[0], side, layout, parked[1])
         _put_furniture(world, inner, x, side, layout)
-        _put_people(world, inner, x, side, layout)
+        _put_people(world, inner, x, layout)
 
         if side == water_side:
             x += side * 0.2
@@ -200,7 +206,7 @@ def _crossing_things(world: World, layout: Layout) -> None:
                     put_traffic_light(world, x, layout.zebra - 0.5, False)
 
 
-def _put_people(world: World, x0: float, x1: float, side: int, layout: Layout) -> None:
+def _put_people(world: World, x0: float, x1: float, layout: Layout) -> None:
     rng = world.rng
     low, high = sorted((x0, x1))
     if high - low < 0.8:

@@ -6,12 +6,24 @@ import random
 
 from PIL import Image, ImageChops, ImageDraw
 
-from street_scenes.ids import BRIDGE, BUILDING, FENCE, GUARD_RAIL, TERRAIN, TUNNEL, UNLABELED, VEGETATION, WALL
-from street_scenes.palette import BUILDING_COLORS, FOLIAGE, jitter, times
-from street_scenes.plants import draw_leaves
-from street_scenes.street import Layout, is_blocked
-from street_scenes.textures import grain_texture
-from street_scenes.world import FAR_M, World, box_front
+from street_scenes.materials import (
+    BRIDGE,
+    BUILDING,
+    BUILDING_COLORS,
+    FENCE,
+    FOLIAGE,
+    GUARD_RAIL,
+    TERRAIN,
+    TUNNEL,
+    UNLABELED,
+    VEGETATION,
+    WALL,
+    grain_texture,
+    jitter,
+    times,
+)
+from street_scenes.roadside import draw_leaves
+from street_scenes.world import FAR_M, Layout, World, box_front, is_blocked
 
 
 def put_barrier(world: World, kind: str, x: float, layout: Layout, height: float) -> None:

@@ -3,10 +3,9 @@
 import math
 
 from street_scenes.figures import Pen
-from street_scenes.ids import STATIC
-from street_scenes.palette import jitter, times
-from street_scenes.plants import draw_leaves
-from street_scenes.solids import Solid, box_solid, draw_solid, oblong
+from street_scenes.materials import STATIC, jitter, times
+from street_scenes.roadside import draw_leaves
+from street_scenes.vehicles import Solid, box_solid, draw_solid, oblong
 from street_scenes.void import family
 
 

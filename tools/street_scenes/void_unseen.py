@@ -3,9 +3,8 @@
 import math
 
 from street_scenes.figures import Pen
-from street_scenes.ids import CARAVAN, DYNAMIC, TRAILER
-from street_scenes.palette import jitter, times
-from street_scenes.solids import Solid, box_solid, draw_solid, oblong
+from street_scenes.materials import CARAVAN, DYNAMIC, TRAILER, jitter, times
+from street_scenes.vehicles import Solid, box_solid, draw_solid, oblong
 from street_scenes.void import family
 
 
