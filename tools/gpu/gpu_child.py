@@ -35,7 +35,7 @@ from kseg.runs import finished  # noqa: E402
 from kseg.serving import client, cpp_session  # noqa: E402
 from kseg.study import identity  # noqa: E402
 from kseg.training import train  # noqa: E402
-from tfrecords import files
+from tfrecords import files  # noqa: E402
 
 
 def main(tasks_path, results_path):
