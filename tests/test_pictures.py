@@ -196,8 +196,8 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     pictures.save_png(tmp_path / "a.png", image())
     before = (tmp_path / "a.png").read_bytes()
 
-    def broken(self, path, **_):
-        path.write_bytes(b"half")
+    def broken(self, file, **_):
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(Image.Image, "save", broken)
