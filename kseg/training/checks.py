@@ -222,11 +222,11 @@ def _check_labelled(config, manifest):
 
 def _any_pixel(config, manifest, is_class, indices):
     """Whether one of these images of the training split has a pixel of a class: as a rule the first has."""
-    files, file_of, offsets, image_ids = manifest.index(config.data.train_split)
+    where = manifest.index(config.data.train_split)
     for index in indices:
         try:
-            example = shards.read_at(files[file_of[index]], int(offsets[index]))
-            ids = images.decode_map(example.ids_png, image_ids[index])
+            example = shards.read_at(where.files[where.file_of[index]], int(where.offsets[index]))
+            ids = images.decode_map(example.ids_png, where.image_ids[index])
         except (OSError, ValueError):  # damaged: the input pipeline will say so
             return True
         if is_class[np.unique(ids)].any():
