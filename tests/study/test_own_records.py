@@ -344,7 +344,7 @@ def test_a_folder_of_street_scenes_is_answered_end_to_end(records, tmp_path, mon
 
 
 def test_flags_that_contradict_each_other_are_one_line(tmp_path):
-    from test_study import PYTHON, TOOL
+    from studies import PYTHON, TOOL
 
     records, workdir = "--records_dir=R", f"--workdir={tmp_path}/w"
     smoke = "--config=configs/study_smoke.py"

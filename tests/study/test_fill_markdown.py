@@ -1,0 +1,132 @@
+"""Pages in docs/ are filled from the studies, and disagree with none."""
+
+import json
+import re
+
+import pytest
+from studies import ROOT, studies_in, study_of_docs
+
+from kseg.study import folder as study_folder
+from kseg.study.report import answer_figure, fill_markdown
+
+PAGE = """# Answer
+Cost <!--camvid/contrasts/capacity/estimate signed-->?<!--/--> points,
+<!--camvid/contrasts/capacity/verdict text-->x<!--/-->;
+<!--camvid/arms/ignore-w8/measures/forced_miou mean_sd--><!--/-->, unknown <!--camvid/arms/x count-->3<!--/-->;
+of a study not made: <!--none/arms/x count-->not yet measured<!--/-->.
+"""
+
+
+def test_the_page_is_filled_from_the_study_and_a_disagreement_is_found(tmp_path):
+    (tmp_path / "study" / "camvid").mkdir(parents=True)
+    made = {
+        "contrasts": [{"key": "capacity", "estimate": -0.0042, "verdict": "costs at most 0.9"}],
+        "arms": {"ignore-w8": {"measures": {"forced_miou": {"mean": 0.5, "sd": 0.0123}}}},
+    }
+    (tmp_path / "study" / "camvid" / "study.json").write_text(json.dumps(made))
+    page = tmp_path / "answer.md"
+    page.write_text(PAGE)
+    with pytest.raises(ValueError, match="does not agree with the studies at camvid/contrasts/capacity/estimate"):
+        fill_markdown.fill_page(str(page), check=True)
+    assert page.read_text() == PAGE
+    fill_markdown.fill_page(str(page), say=lambda line: None)
+    text = page.read_text()
+    assert "signed-->−0.4<!--/-->" in text and "text-->costs at most 0.9<!--/-->" in text
+    assert "mean_sd-->50.0 ± 1.2<!--/-->" in text and "count-->not yet measured<!--/-->" in text
+    fill_markdown.fill_page(str(page), check=True, say=lambda line: None)
+    page.write_text(text.replace("50.0 ± 1.2", "51.0 ± 1.2"))
+    with pytest.raises(ValueError, match="forced_miou"):
+        fill_markdown.fill_page(str(page), check=True)
+
+
+@pytest.mark.parametrize("content", [None, "", '{"contrasts": [', "[]"])
+def test_a_page_keeps_its_numbers_where_their_study_is_missing_or_damaged(tmp_path, content):
+    page, file = tmp_path / "answer.md", tmp_path / "study" / "camvid" / "study.json"
+    file.parent.mkdir(parents=True)
+    page.write_text(PAGE)
+    if content is not None:
+        file.write_text(content)
+    message = f"^{file}" + (
+        " or study.json.xz is missing, and 4 places of the page" if content is None else ": expected a study's JSON"
+    )
+    for check in (True, False):
+        with pytest.raises(ValueError, match=message):
+            fill_markdown.fill_page(str(page), check=check, say=lambda line: None)
+    assert page.read_text() == PAGE
+    # Nothing of it is written yet: as where the page is made before the study.
+    file.unlink(missing_ok=True)
+    text = PAGE
+    for old in (">?<", ">x<", "--><!--/-->, unk", ">3<"):
+        text = text.replace(old, {"-": "-->not yet measured<!--/-->, unk"}.get(old[0], ">not yet measured<"))
+    page.write_text(text)
+    fill_markdown.fill_page(str(page), check=True, say=lambda line: None)
+
+
+def test_a_value_that_its_spot_cannot_write_is_named(tmp_path):
+    (tmp_path / "camvid").mkdir()
+    (tmp_path / "camvid" / "study.json").write_text('{"title": "CamVid"}')
+    with pytest.raises(ValueError, match="<!--camvid/title signed-->: the value there cannot be written as signed"):
+        fill_markdown.fill("<!--camvid/title signed-->x<!--/-->", str(tmp_path))
+
+
+def test_what_is_caught_at_a_price_is_read_off_the_curve_of_its_kind(tmp_path):
+    (tmp_path / "camvid").mkdir()
+    curve = {
+        "lost": [0.005, 0.015, 0.085],
+        "kinds": {"scene": {"mean": [0.1, 0.3, 1.0]}, "unseen": {"mean": [0.0, 0.1, 0.2]}},
+    }
+    (tmp_path / "camvid" / "study.json").write_text(json.dumps({"curve": curve}))
+    page = "<!--camvid/curve scene_at_1-->?<!--/--> <!--camvid/curve unseen_at_5-->?<!--/-->"
+    filled = fill_markdown.fill(page, str(tmp_path))
+    assert filled == "<!--camvid/curve scene_at_1-->20.0<!--/--> <!--camvid/curve unseen_at_5-->15.0<!--/-->"
+
+
+def test_an_unknown_way_of_writing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected one of signed"):
+        fill_markdown.fill("<!--camvid/title loudly-->not yet measured<!--/-->", str(tmp_path))
+
+
+def test_the_table_of_contrasts_has_those_with_runs_and_counts_the_others(summary):
+    filled = fill_markdown._FORMS["table"](summary["contrasts"])
+    measured = [entry for entry in summary["contrasts"] if entry["seeds"]]
+    rows = [line for line in filled.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == len(measured) < len(summary["contrasts"])
+    assert rows[0].startswith("| **background_class-w8 − ignore-w8** | forced mIoU | 4 | ")
+    assert f"{len(summary['contrasts']) - len(measured)} further contrasts of the plan have no runs yet." in filled
+    capacity = measured[0] | {"values": [-0.031, 0.002, -0.0104]}
+    assert fill_markdown._FORMS["values"](capacity) == "−3.1, +0.2, −1.0"
+    assert fill_markdown._FORMS["median"](capacity) == "−1.0"
+
+
+@pytest.mark.parametrize("page", ["answer.md", "answer_first_edition.md"])
+def test_docs_answer_says_what_the_studies_in_docs_say(page):
+    fill_markdown.fill_page(str(ROOT / "docs" / page), check=True, say=lambda line: None)
+
+
+def test_the_answer_is_one_screen():
+    text = re.sub(r"<!--.*?-->|\]\([^)]*\)", "", (ROOT / "docs" / "answer.md").read_text())
+    words = [word for line in text.splitlines() if not line.startswith("|") for word in line.split()]
+    assert len(words) <= 600
+
+
+def test_a_chart_that_other_numbers_drew_is_found_and_drawn_again(tmp_path):
+    for name in answer_figure.STUDIES:
+        (tmp_path / "study" / name).mkdir(parents=True)
+        study_folder.save_summary(tmp_path / "study" / name, json.dumps(study_of_docs(name)))
+    page, file = tmp_path / "answer.md", tmp_path / "study" / "camvid_heads" / "study.json"
+    page.write_text("![chart](study/answer.svg)\n")
+    fill_markdown.fill_page(str(page), say=lambda line: None)
+    fill_markdown.fill_page(str(page), check=True, say=lambda line: None)
+    study = json.loads(file.read_text())
+    entry = next(entry for entry in study["contrasts"] if entry["key"] == "heads alike, forced_miou")
+    entry["low"] -= 0.001
+    file.write_text(json.dumps(study))
+    with pytest.raises(ValueError, match="the chart study/answer.svg does not agree with the studies"):
+        fill_markdown.fill_page(str(page), check=True)
+    fill_markdown.fill_page(str(page), say=lambda line: None)
+    drawn = {(point["panel"], point["name"]): point for point in answer_figure.points(studies_in(tmp_path))}
+    assert drawn["scene", "extra class, weight 3"]["low"] == round(100 * entry["low"], 2)
+    fill_markdown.fill_page(str(page), check=True, say=lambda line: None)
+    file.unlink()
+    with pytest.raises(ValueError, match="needs camvid and camvid_heads there"):
+        fill_markdown.fill_page(str(page), check=True)
