@@ -28,6 +28,19 @@ class Head:
     evidences: tuple[str, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Where a pixel is of no class: where the score named `score` is above `threshold`, or equals it if `inclusive`."""
+
+    score: str
+    threshold: float
+    inclusive: bool = False
+
+    def abstains(self, values):
+        """bool of the shape of `values`, the float32 values of the score."""
+        return values >= self.threshold if self.inclusive else values > self.threshold
+
+
 def _entropy(z, k):
     """H(softmax(z_<K)) = -sum_c p_c log p_c, in nats."""
     log_p = tf.nn.log_softmax(z[..., :k])

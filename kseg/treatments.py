@@ -171,14 +171,19 @@ class Treatment:
         """The best of the K classes, abstaining not allowed: int32 [...]; the lowest index wins a tie."""
         return tf.argmax(logits[..., : self.num_classes], -1, output_type=tf.int32)
 
+    def rule(self, threshold=None):
+        """Where a decision abstains: heads.Rule, or None if it never does.
+
+        Args:
+          threshold: of the primary score; None = the native decision.
+        """
+        if threshold is not None:
+            return heads.Rule(self.primary, threshold)
+        return None if self.native_score is None else heads.Rule(self.native_score, 0.0, self.abstains_at_zero)
+
     def native(self, logits):
         """The treatment's own decision: int32 [...], 0..K-1 or K = abstain."""
-        best = self.forced(logits)
-        if self.native_score is None:
-            return best
-        score = self.scores[self.native_score](logits)
-        abstain = score >= 0 if self.abstains_at_zero else score > 0
-        return tf.where(abstain, self.num_classes, best)
+        return self.decide(logits)
 
     def decide(self, logits, threshold=None):
         """Class map at an operating point: int32 [...], 0..K-1 or K = abstain.
@@ -187,9 +192,8 @@ class Treatment:
           logits: float32 [..., num_outputs].
           threshold: abstain exactly where the primary score is greater; None = the native decision.
         """
-        if threshold is None:
-            return self.native(logits)
-        return tf.where(self.scores[self.primary](logits) > threshold, self.num_classes, self.forced(logits))
+        rule, best = self.rule(threshold), self.forced(logits)
+        return tf.where(rule.abstains(self.scores[rule.score](logits)), self.num_classes, best) if rule else best
 
 
 def get(treatment_config, num_classes, loss_config=None, class_weights=None):

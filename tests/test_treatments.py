@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from kseg import config as defaults
-from kseg import treatments
+from kseg import heads, treatments
 
 K = 3
 
@@ -82,6 +82,19 @@ def test_scores_and_decisions_have_one_value_a_pixel_and_abstention_is_exactly_t
     decided = treatment.decide(logits, threshold).numpy()
     np.testing.assert_array_equal(decided, np.where(score > threshold, K, forced))
     assert 0 < (decided == K).mean() < 1
+
+
+def test_a_rule_names_the_score_the_threshold_and_whether_the_threshold_itself_abstains():
+    rules = {name: make(name).rule() for name in treatments.NAMES}
+    assert {name for name, rule in rules.items() if rule is None} == {"ignore", "inverted_dice_softmax", "entropic"}
+    assert rules["hybrid"] == heads.Rule("void_margin", 0.0)
+    assert rules["one_vs_all"] == heads.Rule("max_logit", 0.0)
+    assert rules["void_head"] == heads.Rule("void_logit", 0.0, inclusive=True)
+    assert make("void_head").rule(0.5) == heads.Rule("void_logit", 0.5)  # a calibrated one is never inclusive
+    assert make("ignore").rule(0.0) == heads.Rule("entropy", 0.0)
+    values = np.array([0.25, 0.5, 0.75], np.float32)
+    assert heads.Rule("s", 0.5).abstains(values).tolist() == [False, False, True]
+    assert heads.Rule("s", 0.5, inclusive=True).abstains(values).tolist() == [False, True, True]
 
 
 def native(name, logits):

@@ -82,7 +82,7 @@ def evaluate(
     if not has_labels and not official_dir:
         raise ValueError(f"split {split!r} of {manifest.records_dir} has no labels; only predictions can be written.")
     shown = "calibrated" if threshold is not None and config.treatment.abstain == "calibrated" else "native"
-    abstains = shown == "calibrated" or treatment.native_score is not None
+    abstains = shown == "calibrated" or treatment.rule() is not None
     write = _official_writer(official_dir, image_ids, table, abstains) if official_dir else None
 
     spread = replicas.Replicas(strategy)

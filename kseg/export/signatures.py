@@ -41,24 +41,19 @@ def score_map(treatment, threshold=None):
       threshold: of the primary score, None for the native decision.
     """
     top = math.log(max(treatment.num_classes, 2))  # of the entropy, the one bounded score
-    if threshold is not None:
-        score, at_threshold = treatment.primary, False
-    elif treatment.native_score is not None:
-        score, threshold, at_threshold = treatment.native_score, 0.0, treatment.abstains_at_zero
-    else:
-        score, at_threshold = treatment.primary, False
-    if threshold is None:
-        below = ((0.0, 0.0), (top, 127.0)) if score == "entropy" else ((-20.0, 0.0), (20.0, 127.0))
-        return ScoreMap(score, None, below)
-    threshold = float(threshold)
-    if score == "entropy" and 0 < threshold < top:
+    rule = treatment.rule(threshold)
+    if rule is None:
+        below = ((0.0, 0.0), (top, 127.0)) if treatment.primary == "entropy" else ((-20.0, 0.0), (20.0, 127.0))
+        return ScoreMap(treatment.primary, None, below)
+    threshold = float(rule.threshold)
+    if rule.score == "entropy" and 0 < threshold < top:
         knots = ((0.0, 0.0), (threshold, 128.0), (top, 255.0))
     else:  # logits: fine steps near the threshold, coarse ones far away
         knots = tuple(
             (threshold + offset, byte)
             for offset, byte in ((-20.0, 0.0), (-4.0, 64.0), (0.0, 128.0), (4.0, 192.0), (20.0, 255.0))
         )
-    return ScoreMap(score, threshold, knots, at_threshold)
+    return ScoreMap(rule.score, threshold, knots, rule.inclusive)
 
 
 def answer(treatment, threshold, logits):
@@ -67,16 +62,16 @@ def answer(treatment, threshold, logits):
     "class" is the best of the K classes; "mask" is the same, or K exactly where "void_score" is 128 or more.
     """
     logits = tf.convert_to_tensor(logits)
-    mapping = score_map(treatment, threshold)
+    mapping, rule = score_map(treatment, threshold), treatment.rule(threshold)
     best = treatment.forced(logits)
     score = treatment.scores[mapping.score](logits)
     byte = _byte(score, mapping)
-    if mapping.threshold is None:
+    if rule is None:
         byte = tf.minimum(byte, 127.0)
         mask = best
     else:
         # The decision is the treatment's own; the byte follows it even where rounding would carry it across.
-        abstain = score >= mapping.threshold if mapping.at_threshold else score > mapping.threshold
+        abstain = rule.abstains(score)
         byte = tf.where(abstain, tf.maximum(byte, 128.0), tf.minimum(byte, 127.0))
         mask = tf.where(abstain, treatment.num_classes, best)
     return {name: tf.cast(x, tf.uint8) for name, x in {"mask": mask, "class": best, "void_score": byte}.items()}

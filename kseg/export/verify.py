@@ -71,10 +71,10 @@ def near_tie(treatment, threshold, logits, tie):
     """bool [N, H, W]: pixels whose answer may change when every logit moves by up to `tie`."""
     classes = np.sort(logits[..., : treatment.num_classes], -1)
     near = classes[..., -1] - classes[..., -2] < tie if classes.shape[-1] > 1 else np.zeros(logits.shape[:-1], bool)
-    mapping = signatures.score_map(treatment, threshold)
-    if mapping.threshold is not None:
-        score = treatment.scores[mapping.score](tf.constant(logits)).numpy()
-        near |= np.abs(score - mapping.threshold) < tie * logits.shape[-1]
+    rule = treatment.rule(threshold)
+    if rule is not None:
+        score = treatment.scores[rule.score](tf.constant(logits)).numpy()
+        near |= np.abs(score - rule.threshold) < tie * logits.shape[-1]
     return near
 
 
