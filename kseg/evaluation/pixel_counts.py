@@ -16,8 +16,11 @@ import numpy as np
 import tfrecords
 from kseg import histograms
 
-KINDS = ("scene", "dropped", "geometry", "unseen")
-GROUPS = ("right", "wrong", *KINDS)  # of the per-image histograms: labelled pixels by the forced decision, void by kind
+# Kinds of void as evaluations report them: those of a label table without "unannotated", which is counted nowhere,
+# and "unseen" for void that training never showed, whatever kind the table says.
+REPORTED_KINDS = ("scene", "dropped", "geometry", "unseen")
+# Groups of the per-image histograms: labelled pixels by the forced decision, void by kind.
+GROUPS = ("right", "wrong", *REPORTED_KINDS)
 EDGE_DISTANCE = 2  # px
 # Per image, until the binning that suits all images is known.
 _KEEP_ONE_OF = 4
@@ -55,7 +58,7 @@ class Layout:
         return len(self.class_names)
 
     def kind(self, label):
-        """One of KINDS."""
+        """One of REPORTED_KINDS."""
         return label.kind if label.seen else "unseen"
 
 

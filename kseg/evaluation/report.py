@@ -104,7 +104,7 @@ class Report:
         for name, counts in self.tally.counts.items():
             arrays[f"confusion_{name}"] = _matrices(counts, layout.num_classes)
             void = counts[:, layout.num_classes :]
-            chosen = [[i for i, own in enumerate(kinds) if own == kind] for kind in pixel_counts.KINDS]
+            chosen = [[i for i, own in enumerate(kinds) if own == kind] for kind in pixel_counts.REPORTED_KINDS]
             if name != "forced":
                 arrays[f"claims_{name}"] = np.stack([void[:, ids].sum(1) for ids in chosen], 1)
         for score, (counts, starts) in zip(self.tally.scores, self.image_histograms):
@@ -167,7 +167,7 @@ def void_names(layout):
     """{name in the report: positions in layout.void}: all, each kind, each id, with its number if the name is taken."""
     kinds = [layout.kind(label) for label in layout.void]
     names = {"all": list(range(len(kinds)))}
-    names |= {kind: [i for i, own in enumerate(kinds) if own == kind] for kind in pixel_counts.KINDS}
+    names |= {kind: [i for i, own in enumerate(kinds) if own == kind] for kind in pixel_counts.REPORTED_KINDS}
     for place, label in enumerate(layout.void):
         names[label.name if label.name not in names else f"{label.name} ({label.id})"] = [place]
     return names

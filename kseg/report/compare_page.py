@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from kseg import errors
+from kseg.evaluation import pixel_counts
 from kseg.report import page, run_figures, run_page, run_tables
 from kseg.report import run as runs
 from tfrecords import files
@@ -71,7 +72,7 @@ def render(read, evaluations, split, sheets, problem="") -> str:
         figures.append(page.chart("curves", "Training", f"{run_page.CURVES} {_LOSSES}", run_figures.curves, read))
     lines, points = [], []
     for run, evaluation in zip(read, evaluations):
-        curve = evaluation.curve(runs.KINDS)
+        curve = evaluation.curve(pixel_counts.REPORTED_KINDS)
         if curve:
             points += [(name, len(lines), *point) for name, point in evaluation.operating_points().items()]
             lines.append((run.name, *curve))

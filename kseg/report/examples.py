@@ -13,8 +13,9 @@ from PIL import Image
 import tfrecords
 from kseg import iou, pictures, treatments
 from kseg.data import input_pipeline
+from kseg.evaluation import pixel_counts
 from kseg.models import averaging
-from kseg.report.run import HELD_OUT, KINDS
+from kseg.report.run import HELD_OUT
 
 _WIDTH = 300  # px of one picture
 
@@ -90,7 +91,7 @@ def void_caught(evaluation):
     """
     counts = evaluation.histogram().sum(2).astype(np.float64)  # [images, groups, bins]
     groups = list(evaluation.arrays["groups"])
-    void = counts[:, [groups.index(kind) for kind in KINDS]].sum(1)
+    void = counts[:, [groups.index(kind) for kind in pixel_counts.REPORTED_KINDS]].sum(1)
     labelled = counts[:, :2].sum((0, 1))
     edges = evaluation.arrays[f"thresholds_{evaluation.report['primary_score']}"]
     if evaluation.threshold:

@@ -13,7 +13,6 @@ from kseg import errors
 from kseg.runs import metrics_log, workdir
 
 HELD_OUT = "held_out"
-KINDS = ("scene", "dropped", "geometry", "unseen")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Evaluation:
         """(lost, caught): while the threshold on the primary score falls, the shares of labelled pixels and of void.
 
         Args:
-          kinds: names among KINDS, taken together.
+          kinds: names among pixel_counts.REPORTED_KINDS, taken together.
 
         Returns:
           Two float arrays, rising; None where there is no such void.

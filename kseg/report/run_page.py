@@ -4,6 +4,7 @@ import os
 import shlex
 
 from kseg import errors
+from kseg.evaluation import pixel_counts
 from kseg.report import page, run_figures, run_tables
 from kseg.report import run as runs
 from tfrecords import files
@@ -91,9 +92,9 @@ def render(run, split, evaluation, sheets, problem="") -> str:
 
 def curves_by_kind(evaluation):
     """[(name, lost, caught)] of all void first, then of its kinds, where there is more than one."""
-    kinds = {kind: evaluation.curve([kind]) for kind in runs.KINDS}
+    kinds = {kind: evaluation.curve([kind]) for kind in pixel_counts.REPORTED_KINDS}
     kinds = {kind: curve for kind, curve in kinds.items() if curve}
-    everything = evaluation.curve(runs.KINDS)
+    everything = evaluation.curve(pixel_counts.REPORTED_KINDS)
     if everything is None:
         return []
     return [("all void", *everything)] + ([(k, *curve) for k, curve in kinds.items()] if len(kinds) > 1 else [])

@@ -2,7 +2,7 @@
 
 import re
 
-from kseg.evaluation import pixel_counts
+from kseg.evaluation.pixel_counts import REPORTED_KINDS
 
 # Measures that resampled frames have, too: from matrices (and which), or from histograms, off the edges only.
 MATRIX_MEASURES = {"forced_miou": "forced", "native_miou": "native", "calibrated_miou": "calibrated"}
@@ -17,7 +17,7 @@ _OF_RUN = tuple(f"{rule}_miou" for rule in ("forced", "native", "calibrated")) +
 _OF_RUN += tuple(f"{rule}abstain_rate{which}" for rule in ("", "calibrated_") for which in ("", "_correct"))
 _OF_VOID = re.compile(
     r"((calibrated_)?leak|auroc|average_precision(_at_1_percent)?|fpr95|recall_at_0\.\d\d)_"
-    rf"({'|'.join(('all', *pixel_counts.KINDS))})(_off_edge)?"
+    rf"({'|'.join(('all', *REPORTED_KINDS))})(_off_edge)?"
 )
 
 
@@ -63,14 +63,14 @@ def is_contrasted(name: str) -> bool:
     match, of_score = OF_HISTOGRAMS.fullmatch(name), OF_SCORES.fullmatch(name)
     if of_score or OF_OBJECTS.fullmatch(name):
         return not of_score or bool(kinds(of_score[2]))
-    return name in MATRIX_MEASURES or bool(match and match[3] in ("all", *pixel_counts.KINDS))
+    return name in MATRIX_MEASURES or bool(match and match[3] in ("all", *REPORTED_KINDS))
 
 
 def kinds(name: str) -> tuple[str, ...]:
     """The kinds of void that a name in a measure stands for: itself, "all", or "movable", all but geometry."""
     if name == "movable":
-        return tuple(kind for kind in pixel_counts.KINDS if kind != "geometry")
-    return pixel_counts.KINDS if name == "all" else tuple(kind for kind in pixel_counts.KINDS if kind == name)
+        return tuple(kind for kind in REPORTED_KINDS if kind != "geometry")
+    return REPORTED_KINDS if name == "all" else tuple(kind for kind in REPORTED_KINDS if kind == name)
 
 
 def void_block(report: dict, kind: str, edge: str = ""):

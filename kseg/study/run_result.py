@@ -91,7 +91,7 @@ def of_run(folder: str, config, request: dict, pictures_dir: str = "") -> dict:
 def of_report(report, split: str, sequence_pattern: str = "", frames_per_unit: int = 1) -> dict:
     """What comparing needs of an evaluation: report, counts per unit of frames, curve, native point. See summary.py."""
     values = report.to_json()
-    kinds = [kind for kind in ("all", *pixel_counts.KINDS) if values["void"][kind]["pixels"]]
+    kinds = [kind for kind in ("all", *pixel_counts.REPORTED_KINDS) if values["void"][kind]["pixels"]]
     return {
         "split": split,
         "kinds": kinds,
@@ -130,11 +130,11 @@ def _frames(report, sequence_pattern, frames_per_unit):
     totals = off_edge.sum(0)
     groups = {name: totals[place] for place, name in enumerate(pixel_counts.GROUPS)}
     labelled = groups["right"] + groups["wrong"]
-    bins = histograms.balanced_bins(labelled, sum(groups[kind] for kind in pixel_counts.KINDS), _FRAME_BINS)
+    bins = histograms.balanced_bins(labelled, sum(groups[kind] for kind in pixel_counts.REPORTED_KINDS), _FRAME_BINS)
     coarse = np.add.reduceat(off_edge, bins, axis=-1)
     packed = {"labelled": results.pack(coarse[:, 0] + coarse[:, 1])}
     for place, name in enumerate(pixel_counts.GROUPS):
-        if name in pixel_counts.KINDS and groups[name].sum():
+        if name in pixel_counts.REPORTED_KINDS and groups[name].sum():
             packed[name] = results.pack(coarse[:, place])
     matrices = {
         name.removeprefix("confusion_"): results.pack(array)
@@ -205,7 +205,9 @@ def _held_out(before, after):
             sums = there[:, first:].sum(-1), there.sum(-1)
             kinds = {
                 kind: float(sums[0][rows].sum() / sums[1][rows].sum())
-                for kind, rows in ((kind, [2 + i for i in names[kind]]) for kind in ("all", *pixel_counts.KINDS))
+                for kind, rows in (
+                    (kind, [2 + i for i in names[kind]]) for kind in ("all", *pixel_counts.REPORTED_KINDS)
+                )
                 if rows and sums[1][rows].sum()
             }
             at[score][f"{share:.2f}"] = {"threshold": threshold, "lost": shares[0], "caught": kinds}

@@ -182,7 +182,7 @@ _FORMS = {
     "values": _values,
     **{
         f"{kind}_at_{share}": functools.partial(_caught, kind, share / 100)
-        for kind in ("all", *pixel_counts.KINDS)
+        for kind in ("all", *pixel_counts.REPORTED_KINDS)
         for share in (1, 5)
     },
     "median": _median,
