@@ -8,6 +8,9 @@ import errno
 import os
 import re
 
+# In the name of every operation of TensorFlow that asks an input pipeline for what comes next, on one device or many.
+_ASKS_THE_INPUT = "IteratorGetNext"
+
 
 def one_line(error: BaseException) -> str:
     """All that an exception says, in one line, or its type's name; of a traceback in it the last line alone."""
@@ -57,8 +60,7 @@ def explained(config, folder="the workdir"):
         tf.errors.NotFoundError,
         tf.errors.OutOfRangeError,
     ) as error:
-        # Not of the model: of an operation that asks the input pipeline for what comes next.
-        if "IteratorGetNext" not in str(error):
+        if _ASKS_THE_INPUT not in str(error):  # the model's, not the records'
             raise
         records = config.data.records_dir
         raise ValueError(

@@ -1,4 +1,9 @@
-"""Where a run computes: the tf.distribute strategy, which process writes, and how a worker's end reaches the others."""
+"""Where a run computes: the tf.distribute strategy, which process writes, and how a worker's end reaches the others.
+
+Three names of TensorFlow are used that are not public, because nothing public does the same: the context's
+`check_collective_ops_peer_health` and `abort_collective_ops`, and a strategy's `extended._in_multi_worker_mode`.
+Another version may lack them; tests/distribution/test_strategy.py then fails.
+"""
 
 import contextlib
 import json
@@ -7,7 +12,7 @@ import threading
 
 import tensorflow as tf
 from absl import logging
-from tensorflow.python.eager import context  # health of peers: there is no public name for it
+from tensorflow.python.eager import context  # not public, see above
 
 from kseg.distribution import sigterm
 

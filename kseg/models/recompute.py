@@ -9,7 +9,7 @@ import inspect
 import keras
 import tensorflow as tf
 
-from kseg.models import layers
+from kseg.models import layers, unet
 
 
 def by_blocks(model):
@@ -20,21 +20,16 @@ def by_blocks(model):
     Args:
       model: keras.Model of kseg.models.unet.build.
     """
-    names = {layer.name for layer in model.layers}
-    levels = 0
-    while f"up{levels}_concat" in names:
-        levels += 1
+    levels = unet.decoder_levels(model)
     if not levels:
         return lambda image: model(image, training=True)
     image = model.inputs[0]
-    skips = [model.get_layer(f"up{level}_concat").input[1] for level in range(levels)]
-    first_up = next(name for name in (f"up{levels - 1}_reduce", f"up{levels - 1}_transpose") if name in names)
-    skips.append(model.get_layer(first_up).input)
+    coarsest, _, _ = levels[-1]
+    skips = [skip for _, skip, _ in levels] + [coarsest]
     down = [_recomputed(_Block(model, [a], b)) for a, b in zip([image, *skips], skips)]
     x, up = skips[-1], []
-    for level in reversed(range(levels)):
-        after = model.get_layer(f"up{level}_act1").output
-        up.append(_recomputed(_Block(model, [x, skips[level]], after)))
+    for _, skip, after in reversed(levels):
+        up.append(_recomputed(_Block(model, [x, skip], after)))
         x = after
     head = _Block(model, [x, image], model.outputs[0])
 

@@ -83,6 +83,26 @@ def is_in_encoder(model):
     ]
 
 
+def decoder_levels(model):
+    """Where each level of the decoder begins and ends, the finest level first.
+
+    Levels are found by the names that `_up`, `_decoder` and `_block` give their layers.
+
+    Args:
+      model: keras.Model of `build`.
+
+    Returns:
+      [(input from below, skip, output)] of Keras tensors; [] for a network without a decoder.
+    """
+    names, levels = {layer.name for layer in model.layers}, []
+    while f"up{len(levels)}_concat" in names:
+        up = f"up{len(levels)}"
+        first = next(name for name in (f"{up}_reduce", f"{up}_transpose") if name in names)
+        skip = model.get_layer(f"{up}_concat").input[1]
+        levels.append((model.get_layer(first).input, skip, model.get_layer(f"{up}_act1").output))
+    return levels
+
+
 def load_matching_weights(model, path):
     """Copies weights from another saved model, layer by layer name, where every shape fits.
 

@@ -44,11 +44,19 @@ def test_an_error_of_the_model_is_not_blamed_on_the_records():
             tf.reshape(tf.zeros(3), [2, 2])
 
 
-def test_an_error_of_the_input_is():
+def _over_replicas(dataset):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    examples = iter(strategy.experimental_distribute_dataset(dataset))
+    return tf.function(lambda: strategy.run(tf.shape, (next(examples),)))()
+
+
+@pytest.mark.parametrize("read", [lambda dataset: next(iter(dataset)), _over_replicas])
+def test_an_error_of_the_input_is(read):
+    # Told by the name of TensorFlow's operation, whichever way a batch is asked for.
     broken = tf.data.Dataset.from_tensors(b"no picture").map(tf.io.decode_png)
     with pytest.raises(ValueError, match=r"a record of \S* ?cannot be read \(.*PNG.*--verify") as caught:
         with errors.explained(defaults.default()):
-            next(iter(broken))
+            read(broken)
     assert "\n" not in str(caught.value) and "{{" not in str(caught.value)
 
 

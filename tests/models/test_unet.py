@@ -35,6 +35,16 @@ def test_logits_have_the_size_of_the_image_and_are_float32(height, width, change
     assert logits.dtype == "float32"
 
 
+@pytest.mark.parametrize("upsample", ["bilinear", "transpose"])
+def test_the_decoders_levels_are_found_by_their_layers(upsample):
+    # Width 4, depth 2: 4, 8 and 16 channels on the way down, 8 and 4 on the way up.
+    model = unet.build(small(upsample=upsample), 3)
+    levels = unet.decoder_levels(model)
+    assert [[tensor.shape[-1] for tensor in level] for level in levels] == [[8, 4, 4], [16, 8, 8]]
+    assert levels[0][0] is levels[1][2]  # the coarser one's output goes into the finer one
+    assert unet.decoder_levels(unet.build(small(depth=0), 3)) == []
+
+
 def test_padding_to_the_stride_is_zeros_after_scaling_and_is_cropped_away():
     # Padding by hand with the value that scaling maps to zero (127.5) gives the same logits.
     model = unet.build(small(norm="none"), 3)
