@@ -81,14 +81,10 @@ def export_model(
     threshold=None,
     calibration=None,
     version="1",
-    precision="float32",
-    max_pixels=0,
     warmup_sizes=((256, 512),),
-    input_size=(0, 0),
-    average="",
-    png_compression=-1,
     origin=None,
     report=lambda line: None,
+    **options,
 ):
     """Exports a model.
 
@@ -100,23 +96,18 @@ def export_model(
       threshold: of the treatment's primary score; None for its native decision.
       calibration: dict to be shown by `about`, or None.
       version: number or "next".
-      precision: "float32" or "bfloat16".
-      max_pixels: that a request may have, see guards.Limits; 0 = what 2 GiB of activations hold, at most 8.4 M.
       warmup_sizes: (height, width) of requests that the server runs before it serves; () for none.
-      input_size: as config.eval.input_size.
-      average: views whose probabilities are averaged in the graph, as config.eval.average; "" for none.
-      png_compression: 0..9 or -1, zlib's level for the answered PNGs.
       origin: JSON object that says where the model comes from; goes into the metadata file.
       report: called with a line before each long step.
+      **options: precision, max_pixels, input_size, average and png_compression, as in served_model.Options.
 
     Returns:
       Path of the version folder.
     """
+    serving = served_model.Options(**options)
     with versions.writing(export_dir, version) as (temporary, target):
-        report(f"folding {model.count_params():,} parameters, {precision}")
-        ready = served_model.prepare(
-            model, treatment, table, threshold, calibration, precision, max_pixels, input_size, average, png_compression
-        )
+        report(f"folding {model.count_params():,} parameters, {serving.precision}")
+        ready = served_model.prepare(model, treatment, table, threshold, calibration, serving)
         served = ready.signatures
         report(f"writing {len(served)} signatures")
         requests = list(_warmup_requests(served, warmup_sizes, ready.limits))
@@ -129,7 +120,8 @@ def export_model(
                     log.predict_log.request.CopyFrom(request)
                     writer.write(log.SerializeToString())
         report("checking them through TensorFlow's C++ session")
-        verify.check(temporary, ready.logits, treatment, threshold, ready.about_json, verify.TIES[precision], requests)
+        tie = verify.TIES[serving.precision]
+        verify.check(temporary, ready.logits, treatment, threshold, ready.about_json, tie, requests)
         metadata = {**ready.about, "origin": origin, "files": versions.digests(temporary)}
         with open(os.path.join(temporary, METADATA), "w") as file:
             json.dump(metadata, file, indent=1, allow_nan=False)

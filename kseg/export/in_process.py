@@ -21,10 +21,8 @@ class RunModel(model.ServedModel):
     def __init__(self, workdir, average=""):
         self.address = workdir
         run, threshold, calibration = export.opened(workdir)
-        size = tuple(run.config.eval.input_size)
-        ready = served_model.prepare(
-            run.model, run.treatment, run.table, threshold, calibration, input_size=size, average=average
-        )
+        options = served_model.Options(input_size=tuple(run.config.eval.input_size), average=average)
+        ready = served_model.prepare(run.model, run.treatment, run.table, threshold, calibration, options)
         self._network = ready.network  # which owns the variables of the functions below
         self._functions = {
             name: tf.function(function, input_signature=specs, autograph=False)

@@ -18,6 +18,25 @@ _MEMORY_BUDGET = 2 * 2**30  # bytes of activations that the default of max_pixel
 
 
 @dataclasses.dataclass(frozen=True)
+class Options:
+    """How a model is served, whichever it is.
+
+    Attributes:
+      precision: "float32" or "bfloat16".
+      max_pixels: that a request may have, see guards.Limits; 0 = what 2 GiB of activations hold, at most 8.4 M.
+      input_size: as config.eval.input_size.
+      average: views whose probabilities are averaged in the graph, as config.eval.average; "" for none.
+      png_compression: 0..9 or -1, zlib's level for the answered PNGs.
+    """
+
+    precision: str = "float32"
+    max_pixels: int = 0
+    input_size: tuple[int, int] = (0, 0)
+    average: str = ""
+    png_compression: int = -1
+
+
+@dataclasses.dataclass(frozen=True)
 class Served:
     """What an export writes.
 
@@ -43,13 +62,9 @@ def prepare(
     table,
     threshold=None,
     calibration=None,
-    precision="float32",
-    max_pixels=0,
-    input_size=(0, 0),
-    average="",
-    png_compression=-1,
+    options: Options = Options(),
 ) -> Served:
-    """Arguments as in export.export_model.
+    """The network that an export holds and the functions that it serves; other arguments as in export.export_model.
 
     Raises:
       ValueError: in one line, on weights that are not finite, or on limits or views that make no sense.
@@ -57,30 +72,30 @@ def prepare(
     for variable in model.variables:
         if not np.isfinite(np.asarray(variable, np.float32)).all():
             raise ValueError(f"weight {variable.path} is not finite; this model cannot be served.")
-    views = averaging.views(average)
-    network = folding.fold(model, precision)
+    views = averaging.views(options.average)
+    network = folding.fold(model, options.precision)
 
     def logits(images):
-        return averaging.logits(network, treatment, images, input_size, average)
+        return averaging.logits(network, treatment, images, options.input_size, options.average)
 
     bytes_per_pixel = folding.activation_bytes_per_pixel(
         lambda images: signatures.answer(treatment, threshold, network(images, training=False))
     )
     if len(views) > 1:  # the largest view, beside the sums of the others
         bytes_per_pixel = bytes_per_pixel * max(scale for scale, _ in views) ** 2 + 4 * 3 * treatment.num_outputs
-    chosen = limits(network, input_size, max_pixels, bytes_per_pixel)
+    chosen = limits(network, options.input_size, options.max_pixels, bytes_per_pixel)
     about = {
         **describe(table, treatment, threshold, calibration),
-        "precision": precision,
-        "input_size": list(input_size),
-        "average": average,
+        "precision": options.precision,
+        "input_size": list(options.input_size),
+        "average": options.average,
         "parameters": int(network.count_params()),
         "weights_sha256": _weights_digest(network),
         "limits": dataclasses.asdict(chosen),
         "activation_bytes_per_pixel": round(bytes_per_pixel, 1),
     }
     about_json = json.dumps(about, allow_nan=False, separators=(",", ":"))
-    built = signatures.build(logits, treatment, threshold, chosen, about_json, png_compression)
+    built = signatures.build(logits, treatment, threshold, chosen, about_json, options.png_compression)
     return Served(network, logits, chosen, about, about_json, built)
 
 
