@@ -7,6 +7,7 @@ is the caller's knowledge (tools/convert_*.py).
 """
 
 import collections
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -16,6 +17,23 @@ from tfrecords.conversion import build, pictures, runners, staging
 from tfrecords.conversion.pairs import Derived, Pair
 
 __all__ = ["Derived", "Pair", "write"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Whole:
+    """What is said once of a whole folder, and must hold for every split that is added to it.
+
+    Attributes:
+        folder: where it is.
+        table: label table of fully annotated splits.
+        image_format: "png" or "jpeg".
+        jpeg_quality: 1..100, 0 under "png".
+    """
+
+    folder: pathlib.Path
+    table: labels.LabelTable
+    image_format: str
+    jpeg_quality: int
 
 
 def write(
@@ -76,16 +94,15 @@ def write(
     auto = image_format == "auto"
     if auto:
         image_format = pictures.auto_format(pair.image_path for pairs in splits.values() for pair in pairs)
-    quality = jpeg_quality if image_format == "jpeg" else 0
+    whole = _Whole(folder, table, image_format, jpeg_quality if image_format == "jpeg" else 0)
+    unannotated = {name: tuple((unannotated_ids or {}).get(name, ())) for name in splits}
     plans = {
         name: _jobs(
-            folder,
+            whole,
             name,
             splits[name],
-            table.with_unannotated(tuple((unannotated_ids or {}).get(name, ()))),
+            table.with_unannotated(unannotated[name]),
             num_shards,
-            image_format=image_format,
-            jpeg_quality=quality,
             verify=verify,
             derived=derived,
             bits=bits,
@@ -95,13 +112,13 @@ def write(
     }
     run = runners.get(runner, num_workers, beam_options, progress)
     digest = staging.manifest_digest(folder)
-    old = None if overwrite else _existing(folder, table, image_format, quality)
+    old = None if overwrite else _existing(whole)
     if old is not None:
         digest = old.digest
-        _check_same(old, plans, unannotated_ids or {}, run)
+        _check_same(old, plans, unannotated, run)
         plans = {name: jobs for name, jobs in plans.items() if name not in old.splits}
     if plans:
-        _build_and_move(folder, plans, old, digest, table, image_format, quality, unannotated_ids or {}, run, say)
+        _build_and_move(whole, plans, old, digest, unannotated, run, say)
     else:
         staging.remove_finished(folder)
     return manifest.info(folder)
@@ -135,26 +152,29 @@ def _check_arguments(splits, image_format, jpeg_quality, num_shards, verify, bit
             seen.add(pair.image_id)
 
 
-def _jobs(folder, split, pairs, table, num_shards, **options) -> list[build.Job]:
+def _jobs(whole, split, pairs, table, num_shards, **options) -> list[build.Job]:
     """The shards of a split: its pairs ordered by a hash of their id and cut into nearly equal runs."""
     ordered = sorted(pairs, key=lambda pair: hashlib.sha256(pair.image_id.encode()).digest())
     count = min(num_shards, len(ordered))
     cuts = [len(ordered) * index // count for index in range(count + 1)]
     return [
         build.Job(
-            work_dir=os.fspath(folder / staging.WORK),
-            records_dir=os.fspath(folder),
+            work_dir=os.fspath(whole.folder / staging.WORK),
+            records_dir=os.fspath(whole.folder),
             file=manifest.shard_name(split, index, count),
             pairs=tuple(ordered[cuts[index] : cuts[index + 1]]),
             table=table,
+            image_format=whole.image_format,
+            jpeg_quality=whole.jpeg_quality,
             **options,
         )
         for index in range(count)
     ]
 
 
-def _existing(folder, table, image_format, quality) -> manifest.Manifest | None:
+def _existing(whole) -> manifest.Manifest | None:
     """The manifest of a folder that may be added to, None where nothing is there."""
+    folder = whole.folder
     if not folder.exists():
         return None
     if not (folder / manifest.FILE).exists():
@@ -168,16 +188,17 @@ def _existing(folder, table, image_format, quality) -> manifest.Manifest | None:
         old = manifest.info(folder)
     except ValueError as error:
         raise ValueError(f"{error}, with --overwrite") from error
-    here, asked = (old.full_table, old.image_format, old.jpeg_quality), (table, image_format, quality)
-    if here != asked:
-        differing = [] if old.full_table == table else [labels.difference(old.full_table, table)]
-        what = ("image_format", "jpeg_quality")
-        differing += [f"{name} {a} where {b} is asked" for name, a, b in zip(what, here[1:], asked[1:]) if a != b]
+    differing = [] if old.full_table == whole.table else [labels.difference(old.full_table, whole.table)]
+    for name in ("image_format", "jpeg_quality"):
+        here, asked = getattr(old, name), getattr(whole, name)
+        if here != asked:
+            differing.append(f"{name} {here} where {asked} is asked")
+    if differing:
         raise ValueError(f"{folder} was converted with {'; '.join(differing)}; --overwrite replaces it")
     return old
 
 
-def _check_same(old, plans, unannotated_ids, run) -> None:
+def _check_same(old, plans, unannotated, run) -> None:
     """Raises ValueError where a split of `old` that is asked for is not what converting it would give."""
     checks = []
     for name in plans.keys() & old.splits.keys():
@@ -187,7 +208,7 @@ def _check_same(old, plans, unannotated_ids, run) -> None:
             reason = f"has {split.examples} images where the data set has {sum(len(job.pairs) for job in jobs)}"
         elif len(split.shards) != len(jobs):
             reason = f"has {len(split.shards)} shards where {len(jobs)} are asked"
-        elif split.has_labels != has_labels or split.unannotated_ids != tuple(unannotated_ids.get(name, ())):
+        elif split.has_labels != has_labels or split.unannotated_ids != unannotated[name]:
             reason = "has other labels"
         else:
             checks += [(build.compare, job, shard) for job, shard in zip(jobs, split.shards)]
@@ -199,9 +220,9 @@ def _check_same(old, plans, unannotated_ids, run) -> None:
             raise ValueError(f"{old.records_dir}: {job.file} is not what converting gives: {reason}; use --overwrite")
 
 
-def _build_and_move(folder, plans, old, digest, table, image_format, quality, unannotated_ids, run, say) -> None:
+def _build_and_move(whole, plans, old, digest, unannotated, run, say) -> None:
     jobs = [job for name in plans for job in plans[name]]
-    with staging.opened(folder, {job.file for job in jobs}, digest) as move:
+    with staging.opened(whole.folder, {job.file for job in jobs}, digest) as move:
         total = sum(len(job.pairs) for job in jobs)
         results = run("convert", [(build.build, job) for job in jobs], total)
         notes = dict(zip((job.file for job in jobs), results))
@@ -209,10 +230,8 @@ def _build_and_move(folder, plans, old, digest, table, image_format, quality, un
         for name, split_jobs in plans.items():
             has_labels = split_jobs[0].pairs[0].label_path is not None
             split_notes = [notes[job.file] for job in split_jobs]
-            splits.append(
-                _split(name, split_notes, split_jobs[0].table, has_labels, tuple(unannotated_ids.get(name, ())))
-            )
-        move(manifest.to_bytes(table, image_format, quality, splits), replace=old is None)
+            splits.append(_split(name, split_notes, split_jobs[0].table, has_labels, unannotated[name]))
+        move(manifest.to_bytes(whole.table, whole.image_format, whole.jpeg_quality, splits), replace=old is None)
     done = collections.Counter()
     for note in notes.values():
         done.update(note["pictures"])
