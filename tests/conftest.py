@@ -5,17 +5,13 @@ Chromium; the last lines of a run count each of them and say how to run it.
 """
 
 import collections
-import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
+from programs import run_tool
 
 import kseg  # noqa: F401  before any test loads TensorFlow: it chooses the kernels
-
-ROOT = pathlib.Path(__file__).parent.parent
 
 _HOW = {"extras": "make test-extras", "soak": "make soak", "browser": "apt-get install chromium chromium-driver"}
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -23,13 +19,6 @@ _not_run = collections.Counter()
 
 # A shell starts its background jobs with SIGINT ignored; what a test starts and interrupts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def run_tool(*command, check=True):
-    """Runs a program of the repository from its root; returns the finished process."""
-    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True)
-    assert not check or done.returncode == 0, done.stderr[-4000:]
-    return done
 
 
 @pytest.fixture(scope="session")

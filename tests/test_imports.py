@@ -3,6 +3,7 @@
 import ast
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -163,3 +164,9 @@ def test_no_folder_of_tests_hides_a_package():
     # A program in tests/ has this folder first on its path, and a folder there is found before an editable install.
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
     assert not folders & {"kseg", "tfrecords", "street_scenes", "configs", "tools"}
+
+
+def test_no_test_imports_a_conftest():
+    # There are several of that name, and which one is found depends on what pytest has collected before.
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert not re.search(r"^\s*(from conftest import|import conftest)", path.read_text(), re.M), path

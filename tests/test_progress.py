@@ -9,7 +9,7 @@ import sys
 import termios
 
 import pytest
-from conftest import ROOT
+from programs import ROOT
 
 from kseg import progress
 from kseg.progress import Progress, duration

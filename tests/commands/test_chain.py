@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from conftest import run_tool
 from PIL import Image
+from programs import run_tool
 
 import tfrecords
 from tfrecords import labels

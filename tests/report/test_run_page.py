@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 import pytest
-from conftest import run_tool
+from programs import run_tool
 from small_models import network
 
 import tfrecords

@@ -7,7 +7,7 @@ import types
 
 import keras
 import pytest
-from conftest import ROOT
+from programs import ROOT
 
 from kseg import config as defaults
 from kseg.training import callbacks

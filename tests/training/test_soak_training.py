@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_tool
+from programs import ROOT, run_tool
 
 pytestmark = pytest.mark.soak
 _KILLS, _SECONDS = 20, 1800

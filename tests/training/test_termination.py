@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from programs import ROOT
 
 BEGIN = "import os, signal, time; from kseg.distribution import sigterm; sigterm.leave_on_sigterm()\n"
 TELL = "os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.2)\n"

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 import training_run
-from conftest import ROOT, run_tool
+from programs import ROOT, run_tool
 
 from kseg.training import step, train
 
