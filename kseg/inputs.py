@@ -14,11 +14,11 @@ def label_map(name, y_true, shape):
     """(int32 [N, H, W], whether all labels are integers) of y_true, whose shape must be y_pred's without channels.
 
     Args:
-        name: of the loss, for messages.
-        y_true: integers, or floats that are integers, [N, H, W] or [N, H, W, 1].
-        shape: TensorShape of y_pred, [N, H, W, C].
+      name: of the loss, for messages.
+      y_true: integers, or floats that are integers, [N, H, W] or [N, H, W, 1].
+      shape: TensorShape of y_pred, [N, H, W, C].
     Raises:
-        ValueError: shapes that do not fit; eagerly also labels that are no integers.
+      ValueError: shapes that do not fit; eagerly also labels that are no integers.
     """
     labels = tf.convert_to_tensor(y_true)
     if labels.shape.rank == 4 and labels.shape[-1] == 1:
@@ -45,12 +45,12 @@ def pixel_factor(name, sample_weight, shape, mask=None):
     """(factor on the pixels' weights that broadcasts over [N, H, W], or None; whether it may be used).
 
     Args:
-        name: of the loss, for messages.
-        sample_weight: [N], [N, 1], [N, H, W] or [N, H, W, 1], none below 0; None = 1 for all.
-        shape: TensorShape that begins with N, H, W.
-        mask: `keras_mask` of the predictions, of the same shapes as sample_weight: the factor is 0 outside it.
+      name: of the loss, for messages.
+      sample_weight: [N], [N, 1], [N, H, W] or [N, H, W, 1], none below 0; None = 1 for all.
+      shape: TensorShape that begins with N, H, W.
+      mask: `keras_mask` of the predictions, of the same shapes as sample_weight: the factor is 0 outside it.
     Raises:
-        ValueError: shapes that do not fit; eagerly also a factor below 0.
+      ValueError: shapes that do not fit; eagerly also a factor below 0.
     """
     factor, usable = None, True
     if sample_weight is not None:

@@ -25,12 +25,12 @@ def create(
     """The optimizer that `config` (kseg.config's `optimizer` block) asks for.
 
     Args:
-        config: name (adamw | sgd | lamb), learning_rate, schedule, poly_power, warmup_steps, weight_decay, momentum,
-            clip_norm, encoder_rate.
-        total_steps: steps of the schedule.
-        precision: under "mixed_float16" the optimizer scales the loss.
-        earlier_totals: totals at which the schedule had ended before it was extended (`Schedule`).
-        in_encoder: a bool for each variable that is trained, in order: whether `encoder_rate` applies to it.
+      config: name (adamw | sgd | lamb), learning_rate, schedule, poly_power, warmup_steps, weight_decay, momentum,
+        clip_norm, encoder_rate.
+      total_steps: steps of the schedule.
+      precision: under "mixed_float16" the optimizer scales the loss.
+      earlier_totals: totals at which the schedule had ended before it was extended (`Schedule`).
+      in_encoder: a bool for each variable that is trained, in order: whether `encoder_rate` applies to it.
     Raises: ValueError for a name or schedule that does not exist, or a value out of range.
     """
     if config.name not in _MAKERS:
@@ -67,9 +67,9 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     schedule that was extended decays from the peak again after each step in `earlier_totals`, without another warm-up.
 
     Args:
-        peak: learning rate.   total_steps: steps after which the rate stays at its end.
-        kind: "cosine", "poly" or "constant".   warmup_steps: 0 is none.   power: of "poly".
-        earlier_totals: ascending steps, all below total_steps; () = never extended.
+      peak: learning rate.   total_steps: steps after which the rate stays at its end.
+      kind: "cosine", "poly" or "constant".   warmup_steps: 0 is none.   power: of "poly".
+      earlier_totals: ascending steps, all below total_steps; () = never extended.
     """
 
     def __init__(self, peak, total_steps, kind="cosine", warmup_steps=0, power=0.9, earlier_totals=(), name="schedule"):
@@ -223,9 +223,9 @@ _MAKERS = {
 class Ema:
     """Exponential moving average of a model's weights and of its normalisation statistics.
 
-    average += (1 - d) (weight - average), with d = min(decay, (1 + n) / (10 + n)) at the n-th update, so that a short
-    run is not an average with its random start. Covers every floating-point weight of the model, trainable or not (not
-    the states of random generators). Create it after the model, inside the strategy's scope.
+    average += (1 - d) (weight - average), with d = min(decay, (1 + n) / (10 + n)) at the n-th update. So a short run is
+    not an average with its random start. Covers every floating-point weight of the model, trainable or not (not the
+    states of random generators). Create it after the model, inside the strategy's scope.
     """
 
     def __init__(self, model: keras.Model, decay: float):

@@ -29,14 +29,14 @@ def colorize(class_map: np.ndarray, table) -> np.ndarray:
     """A class map in colour.
 
     Args:
-        class_map: integers [H, W]: 0..K-1, K = no class, 255 = nothing said.
-        table: a tfrecords.labels.LabelTable.
+      class_map: integers [H, W]: 0..K-1, K = no class, 255 = nothing said.
+      table: a tfrecords.labels.LabelTable.
 
     Returns:
-        uint8 [H, W, 3].
+      uint8 [H, W, 3].
 
     Raises:
-        ValueError: wrong shape, or a value that is none of these.
+      ValueError: wrong shape, or a value that is none of these.
     """
     class_map = _checked_map(class_map, table)
     colors = np.full((256, 3), GREY, np.uint8)
@@ -54,13 +54,13 @@ def overlay(image: np.ndarray, class_map: np.ndarray, table, alpha: float = 0.6)
     """A class map in colour over its image.
 
     Args:
-        image: uint8 [H, W, 3].
-        class_map: as in `colorize`, of the same H and W.
-        table: a tfrecords.labels.LabelTable.
-        alpha: share of the colour, 0..1; the image keeps the rest.
+      image: uint8 [H, W, 3].
+      class_map: as in `colorize`, of the same H and W.
+      table: a tfrecords.labels.LabelTable.
+      alpha: share of the colour, 0..1; the image keeps the rest.
 
     Returns:
-        uint8 [H, W, 3].
+      uint8 [H, W, 3].
     """
     image, class_map = _checked_image(image), np.asarray(class_map)
     if not 0 <= alpha <= 1:
@@ -81,13 +81,13 @@ def legend(table, width: int, font_px: int = FONT_PX, extra: tuple = ()) -> np.n
     """What the colours mean: a swatch and a name per class, then "no class" and "ignored", in as many columns as fit.
 
     Args:
-        table: a tfrecords.labels.LabelTable.
-        width: px.
-        font_px: size of the text.
-        extra: further entries, (uint8 [h, w, 3] swatch, text).
+      table: a tfrecords.labels.LabelTable.
+      width: px.
+      font_px: size of the text.
+      extra: further entries, (uint8 [h, w, 3] swatch, text).
 
     Returns:
-        uint8 [H, width, 3].
+      uint8 [H, width, 3].
     """
     side = font_px + 2
     values = [*range(table.num_classes), table.num_classes, IGNORE_LABEL]
@@ -114,12 +114,12 @@ def heat_map(score: np.ndarray, image: np.ndarray | None = None, low=None, high=
     """A score from dark (low) to bright (high).
 
     Args:
-        score: float [H, W]; infinities are drawn as the ends of the scale, NaN in mid grey.
-        image: uint8 [H, W, 3] to show through in grey, at one half.
-        low, high: the ends of the scale; None = the least and greatest finite score.
+      score: float [H, W]; infinities are drawn as the ends of the scale, NaN in mid grey.
+      image: uint8 [H, W, 3] to show through in grey, at one half.
+      low, high: the ends of the scale; None = the least and greatest finite score.
 
     Returns:
-        uint8 [H, W, 3].
+      uint8 [H, W, 3].
     """
     score = np.asarray(score, np.float64)
     if score.ndim != 2:
@@ -146,14 +146,14 @@ def grid(rows, column_titles=None, row_titles=None, gap: int = 6, font_px: int =
     """Pictures in rows and columns, with titles.
 
     Args:
-        rows: list of rows, each a list of uint8 [h, w, 3] or None (left blank). Columns are as wide as their widest.
-        column_titles: one text per column, above.
-        row_titles: one text per row, above the row's pictures, from the left.
-        gap: px between pictures and around all.
-        font_px: size of the text.
+      rows: list of rows, each a list of uint8 [h, w, 3] or None (left blank). Columns are as wide as their widest.
+      column_titles: one text per column, above.
+      row_titles: one text per row, above the row's pictures, from the left.
+      gap: px between pictures and around all.
+      font_px: size of the text.
 
     Returns:
-        uint8 [H, W, 3].
+      uint8 [H, W, 3].
     """
     rows = [[None if cell is None else _checked_image(cell) for cell in row] for row in rows]
     count = max((len(row) for row in rows), default=0)
@@ -195,18 +195,18 @@ def comparison(images, truths, predictions: dict, table, outlines=None, cell_wid
     share of it that is claimed as a class. A legend below.
 
     Args:
-        images: list of uint8 [H, W, 3].
-        truths: list of class maps under the encoding "background" (void = K).
-        predictions: {title: list of class maps}, columns in this order.
-        table: a tfrecords.labels.LabelTable.
-        outlines: list of bool [H, W]: the void to outline and to count; None = all true void.
-        cell_width: px of one picture. Maps are enlarged or reduced to it without new colours.
+      images: list of uint8 [H, W, 3].
+      truths: list of class maps under the encoding "background" (void = K).
+      predictions: {title: list of class maps}, columns in this order.
+      table: a tfrecords.labels.LabelTable.
+      outlines: list of bool [H, W]: the void to outline and to count; None = all true void.
+      cell_width: px of one picture. Maps are enlarged or reduced to it without new colours.
 
     Returns:
-        uint8 [H, W, 3].
+      uint8 [H, W, 3].
 
     Raises:
-        ValueError: where a list is not as long as `images`, or sizes differ within a scene.
+      ValueError: where a list is not as long as `images`, or sizes differ within a scene.
     """
     for name, maps in (("truths", truths), *predictions.items(), ("outlines", outlines)):
         if maps is not None and len(maps) != len(images):

@@ -1,8 +1,9 @@
 """What happens to the pixels that belong to no class: every treatment of void, in training and in decoding.
 
-A treatment is an encoding (what the target says at void), a head (how many outputs, softmax or sigmoid), a loss, void
-scores (one number a pixel, higher = more likely void) and a native decision rule. Each is one entry of `_TREATMENTS`;
-to add one, add an entry. K is the number of classes, z the logits, p the probabilities, v the void weight.
+A treatment is an encoding, a head, a loss, void scores and a native decision rule. The encoding says what the target is
+at void. The head says how many outputs there are, and whether they are a softmax or sigmoids. A void score is one
+number a pixel, higher = more likely void. Each treatment is one entry of `_TREATMENTS`; to add one, add an entry. K is
+the number of classes, z the logits, p the probabilities, v the void weight.
 
     name                   target at void   outputs        main loss                              abstains by itself
     ignore                 255              K softmax      cross entropy on labelled pixels       no
@@ -14,10 +15,10 @@ to add one, add an entry. K is the number of classes, z the logits, p the probab
     entropic               uniform          K softmax      cross entropy; (1/K) sum -log p_c      no
     void_head              ignored; 1       K softmax + 1  cross entropy + binary "is it void"    yes
 
-Dice + inverted Dice is (1/K) sum_c [1 - 2 TP_c / (2 TP_c + FP_c + FN_c)] + [1 - 2 TN_c / (2 TN_c + FP_c + FN_c)] with
-soft counts over the batch (kseg/losses); a void pixel, whose target is all zeros, is a false positive of every p_c.
-Inverted Dice as an answer to void is the question's own, no earlier definition was found. An extra class for what is
-unknown is the "background class" of Dhamija et al. 2018, who warn that it does not carry over to new objects.
+Dice + inverted Dice is (1/K) sum_c [1 - 2 TP_c / (2 TP_c + FP_c + FN_c)] + [1 - 2 TN_c / (2 TN_c + FP_c + FN_c)].
+Counts are soft, over the batch (kseg/losses). A void pixel, whose target is all zeros, is a false positive of every
+p_c. Inverted Dice as an answer to void is the question's own, no earlier definition was found. An extra class for what
+is unknown is the "background class" of Dhamija et al. 2018, who warn that it does not carry over to new objects.
 
 Target 255 (padding, unannotated, unseen void in training) enters no sum and no divisor under any of them.
 """

@@ -30,13 +30,13 @@ class Example:
     """One image and its label maps, as stored.
 
     Attributes:
-        image_id: such as "frankfurt_000000_000294".
-        image_encoded: PNG or JPEG bytes.
-        image_format: "png" or "jpeg".
-        height, width: px.
-        ids_png: PNG of the published ids; b"" where the split has no labels, as the next two.
-        ignore_png: PNG of 0..K-1, and 255 for void.
-        background_png: PNG of 0..K-1, and K for void.
+      image_id: such as "frankfurt_000000_000294".
+      image_encoded: PNG or JPEG bytes.
+      image_format: "png" or "jpeg".
+      height, width: px.
+      ids_png: PNG of the published ids; b"" where the split has no labels, as the next two.
+      ignore_png: PNG of 0..K-1, and 255 for void.
+      background_png: PNG of 0..K-1, and K for void.
     """
 
     image_id: str
@@ -68,11 +68,11 @@ def decode(serialized: bytes, name: str = "record") -> Example:
     """The example in `serialized`.
 
     Args:
-        serialized: a tf.train.Example.
-        name: what to call it in messages.
+      serialized: a tf.train.Example.
+      name: what to call it in messages.
 
     Raises:
-        ValueError: not a tf.train.Example, or one that lacks the features of FORMAT.md.
+      ValueError: not a tf.train.Example, or one that lacks the features of FORMAT.md.
     """
     try:
         features = _features(memoryview(serialized))
@@ -96,11 +96,11 @@ def parse(serialized):
     """One example as TensorFlow tensors.
 
     Args:
-        serialized: string scalar.
+      serialized: string scalar.
 
     Returns:
-        dict of scalars: image_encoded, image_format, image_id, ids_png, ignore_png, background_png (strings, the
-        last three "" where the split has no labels), height, width (int64, px).
+      dict of scalars: image_encoded, image_format, image_id, ids_png, ignore_png, background_png (strings, the
+      last three "" where the split has no labels), height, width (int64, px).
     """
     import tensorflow as tf
 

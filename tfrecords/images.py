@@ -31,8 +31,8 @@ def read_file(path: str) -> bytes:
     """The bytes of a picture's file.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is no plain file (a pipe would wait for ever) or larger than `MAX_FILE_BYTES`.
+      OSError: it cannot be read.
+      ValueError: it is no plain file (a pipe would wait for ever) or larger than `MAX_FILE_BYTES`.
     """
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
@@ -49,12 +49,12 @@ def check(data: bytes, name: str, cmyk: bool = False) -> Header:
     PNG: as png.check. JPEG: every marker from start to end of image, size, EOI as the last bytes.
 
     Args:
-        data: the file's bytes.
-        name: what to call it in messages, such as its path.
-        cmyk: take a JPEG of four channels, which records cannot hold as it is.
+      data: the file's bytes.
+      name: what to call it in messages, such as its path.
+      cmyk: take a JPEG of four channels, which records cannot hold as it is.
 
     Raises:
-        ValueError: neither format, truncated, damaged, followed by other bytes, or more than `MAX_PIXELS` pixels.
+      ValueError: neither format, truncated, damaged, followed by other bytes, or more than `MAX_PIXELS` pixels.
     """
     if data[:8] == png.SIGNATURE:
         header = png.check(data, name)
@@ -90,16 +90,16 @@ def decode_map(data: bytes, name: str, header: Header | None = None) -> np.ndarr
     """A label map's values.
 
     Args:
-        data: PNG of 8-bit grey, or with a palette (whose indices are the values).
-        name: what to call it in messages.
-        header: what `check` has said of it, where it has been asked.
+      data: PNG of 8-bit grey, or with a palette (whose indices are the values).
+      name: what to call it in messages.
+      header: what `check` has said of it, where it has been asked.
 
     Returns:
-        uint8 [H, W].
+      uint8 [H, W].
 
     Raises:
-        ValueError: not a whole PNG, one that lacks rows, or one whose values are not bytes (colour picture, 16-bit,
-            1-bit grey).
+      ValueError: not a whole PNG, one that lacks rows, or one whose values are not bytes (colour picture, 16-bit,
+        1-bit grey).
     """
     header = header or check(data, name)
     if header.format != "png":
@@ -119,14 +119,14 @@ def decode_map(data: bytes, name: str, header: Header | None = None) -> np.ndarr
 def encode_map(label_map: np.ndarray) -> bytes:
     """A label map as PNG: 8-bit grey, each row stored as its difference to the row above, run-length coded.
 
-    Label maps are flat areas: the differences are nearly all zero, and zlib's run-length strategy takes 4.5 ms for
-    1024x2048 px where Pillow takes 12 (level 1) to 18 ms (level 6), into fewer bytes than either
+    Label maps are flat areas, so the differences are nearly all zero. For 1024x2048 px zlib's run-length strategy takes
+    4.5 ms where Pillow takes 12 (level 1) to 18 ms (level 6), and fewer bytes than either
     (tools/benchmarks/convert.py). The strategy also searches no history, so its output depends on the pixels alone.
     Large maps are stored in strips instead, of which training unpacks those that its crop needs (strips.py): 3.6 ms and
     as many bytes as Pillow's level 6.
 
     Args:
-        label_map: uint8 [H, W].
+      label_map: uint8 [H, W].
     """
     height, width = label_map.shape
     if label_map.size >= strips.MIN_PIXELS:

@@ -1,8 +1,8 @@
 """Label tables: what each published id means, and the encodings that follow from it.
 
-Answers: which class an id is, which kind of void it is where it is no class, how it is coloured, and the 256-entry
-look-up that turns a map of ids into a training target. Does not read files and does not know models or configs.
-Pure Python and NumPy.
+Answers: which class an id is, which kind of void it is where it is no class, and how it is coloured. Makes the
+256-entry look-up that turns a map of ids into a training target. Does not read files and does not know models or
+configs. Pure Python and NumPy.
 
 Ids are what goes in, encodings are what comes out. Both are bytes, and 255 occurs in both: as an id it is whatever the
 table says (void, in most data sets), in an encoding it is the ignore label.
@@ -28,17 +28,17 @@ class Label:
     Integers may be NumPy's, and the colour any sequence.
 
     Attributes:
-        id: pixel value in the published label maps, 0..255.
-        name: its name.
-        class_index: 0..K-1 where the id is trained and evaluated as a class; None where it is void.
-        kind: None for classes; for void one of `KINDS`: "scene" (real things without a class), "dropped" (named
-            classes left out of training), "geometry" (camera, car and image borders), "unannotated" (nobody looked:
-            neither class nor void, in no metric).
-        color: (red, green, blue), 0..255.
-        seen: False for void that training never shows.
+      id: pixel value in the published label maps, 0..255.
+      name: its name.
+      class_index: 0..K-1 where the id is trained and evaluated as a class; None where it is void.
+      kind: None for classes; for void one of `KINDS`: "scene" (real things without a class), "dropped" (named
+        classes left out of training), "geometry" (camera, car and image borders), "unannotated" (nobody looked:
+        neither class nor void, in no metric).
+      color: (red, green, blue), 0..255.
+      seen: False for void that training never shows.
 
     Raises:
-        ValueError: an id, a class index or a colour that is not of integers.
+      ValueError: an id, a class index or a colour that is not of integers.
     """
 
     id: int
@@ -69,9 +69,9 @@ class LabelTable:
     """All ids of a data set, in rising order of id.
 
     Raises:
-        ValueError: an id twice or out of 0..255; class indices with gaps; a label that is both class and void, or
-            neither; labels of one class that differ in name or colour; so many classes that K, the target of void,
-            would be 255, which is the ignore label.
+      ValueError: an id twice or out of 0..255; class indices with gaps; a label that is both class and void, or
+        neither; labels of one class that differ in name or colour; so many classes that K, the target of void,
+        would be 255, which is the ignore label.
     """
 
     name: str
@@ -123,14 +123,14 @@ class LabelTable:
         table does not have, for kind "unannotated" and, with `training`, for void that is unseen.
 
         Args:
-            name: "ignore", "background" or "hybrid".
-            training: True for training targets, False for evaluation.
+          name: "ignore", "background" or "hybrid".
+          training: True for training targets, False for evaluation.
 
         Returns:
-            uint8 [256].
+          uint8 [256].
 
         Raises:
-            ValueError: unknown encoding.
+          ValueError: unknown encoding.
         """
         if name not in ENCODINGS:
             raise ValueError(f"unknown encoding {name!r}; expected one of {', '.join(ENCODINGS)}")
@@ -157,13 +157,13 @@ class LabelTable:
         """The look-up from predicted class to the id that an official result picture carries.
 
         Args:
-            abstain: the id written for index K, "no class"; None is `abstain_id`.
+          abstain: the id written for index K, "no class"; None is `abstain_id`.
 
         Returns:
-            uint8 [K + 1], [K] where there is no id for "no class"; a class of several ids gives its lowest.
+          uint8 [K + 1], [K] where there is no id for "no class"; a class of several ids gives its lowest.
 
         Raises:
-            ValueError: `abstain` is the id of a class.
+          ValueError: `abstain` is the id of a class.
         """
         abstain = self.abstain_id if abstain is None else abstain
         if any(abstain in ids for ids in self.class_ids):
@@ -177,8 +177,8 @@ class LabelTable:
         never trained on.
 
         Raises:
-            ValueError: an id that the table does not have, that is named in both, that is unannotated, or no class
-                left.
+          ValueError: an id that the table does not have, that is named in both, that is unannotated, or no class
+            left.
         """
         seen, unseen = set(seen_void_ids), set(unseen_void_ids)
         known = {label.id: label for label in self.labels}
@@ -237,7 +237,7 @@ class LabelTable:
         """The table that `to_json` wrote.
 
         Raises:
-            ValueError: a key is missing, a value has the wrong type, or the parts contradict each other.
+          ValueError: a key is missing, a value has the wrong type, or the parts contradict each other.
         """
         try:
             labels = [

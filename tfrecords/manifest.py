@@ -28,13 +28,13 @@ class Shard:
     """One file of records.
 
     Attributes:
-        file: name within the folder.
-        examples: number of records.
-        bytes: file size.
-        sha256: of the file, hexadecimal.
-        inputs_sha256: of the image and label files that it was made from, hexadecimal.
-        offsets: byte at which each record begins.
-        image_ids: of each record.
+      file: name within the folder.
+      examples: number of records.
+      bytes: file size.
+      sha256: of the file, hexadecimal.
+      inputs_sha256: of the image and label files that it was made from, hexadecimal.
+      offsets: byte at which each record begins.
+      image_ids: of each record.
     """
 
     file: str
@@ -51,13 +51,13 @@ class Split:
     """One split.
 
     Attributes:
-        name: such as "train".
-        examples: number of images.
-        has_labels: False where records hold images alone.
-        unannotated_ids: ids that mean "nobody looked" in this split (coarse annotation).
-        id_pixels: published id -> number of pixels.
-        shards: in order.
-        table: the label table that holds for this split.
+      name: such as "train".
+      examples: number of images.
+      has_labels: False where records hold images alone.
+      unannotated_ids: ids that mean "nobody looked" in this split (coarse annotation).
+      id_pixels: published id -> number of pixels.
+      shards: in order.
+      table: the label table that holds for this split.
     """
 
     name: str
@@ -73,10 +73,10 @@ class Index(NamedTuple):
     """Where the n records of a split are.
 
     Attributes:
-        files: absolute paths of its shards.
-        file_of: int32 [n], each record's place in `files`.
-        offsets: int64 [n], the byte where it begins.
-        image_ids: n names.
+      files: absolute paths of its shards.
+      file_of: int32 [n], each record's place in `files`.
+      offsets: int64 [n], the byte where it begins.
+      image_ids: n names.
     """
 
     files: list[str]
@@ -90,12 +90,12 @@ class Manifest:
     """A whole folder.
 
     Attributes:
-        records_dir: the folder.
-        full_table: the label table of fully annotated splits.
-        image_format: "png" or "jpeg".
-        jpeg_quality: of the transcoding; 0 where image bytes are the published ones.
-        splits: by name.
-        digest: sha256 of dataset.json, hexadecimal.
+      records_dir: the folder.
+      full_table: the label table of fully annotated splits.
+      image_format: "png" or "jpeg".
+      jpeg_quality: of the transcoding; 0 where image bytes are the published ones.
+      splits: by name.
+      digest: sha256 of dataset.json, hexadecimal.
     """
 
     records_dir: str
@@ -115,7 +115,7 @@ class Manifest:
         """Where the records of `split` are, in record order.
 
         Raises:
-            ValueError: no such split.
+          ValueError: no such split.
         """
         shards = self.split(split).shards
         files = [os.path.join(os.path.abspath(self.records_dir), shard.file) for shard in shards]
@@ -134,8 +134,8 @@ def info(records_dir: str | os.PathLike) -> Manifest:
     """Reads and checks dataset.json, and that each shard is there with its stated size.
 
     Raises:
-        FileNotFoundError: no folder, or one without dataset.json (a conversion that has not finished).
-        ValueError: another format or version, a damaged manifest, a shard missing or of another size.
+      FileNotFoundError: no folder, or one without dataset.json (a conversion that has not finished).
+      ValueError: another format or version, a damaged manifest, a shard missing or of another size.
     """
     folder = pathlib.Path(records_dir)
     path = folder / FILE
@@ -189,9 +189,9 @@ def to_bytes(table: labels.LabelTable, image_format: str, jpeg_quality: int, spl
     """dataset.json for these splits (any order in, the same bytes out).
 
     Args:
-        table: of fully annotated splits.
-        image_format, jpeg_quality: as in `Manifest`.
-        splits: iterable of `Split`.
+      table: of fully annotated splits.
+      image_format, jpeg_quality: as in `Manifest`.
+      splits: iterable of `Split`.
     """
     obj = {"format": FORMAT, "version": VERSION} | table.to_json()
     obj |= {"image_format": image_format, "jpeg_quality": jpeg_quality}

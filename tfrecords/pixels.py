@@ -35,11 +35,11 @@ def look(data: bytes, name: str) -> tuple[Header, int]:
     Checks PNG and JPEG as images.check does, but that a JPEG may be CMYK.
 
     Args:
-        data: the file's bytes.
-        name: what to call it in messages.
+      data: the file's bytes.
+      name: what to call it in messages.
 
     Raises:
-        ValueError: none of PNG, JPEG, TIFF, WebP and BMP, damaged, several pictures in one file, or too large.
+      ValueError: none of PNG, JPEG, TIFF, WebP and BMP, damaged, several pictures in one file, or too large.
     """
     if data[:8] == png.SIGNATURE:
         header = images.check(data, name)
@@ -73,12 +73,12 @@ def decode(data: bytes, name: str, bits: int = 0) -> np.ndarray:
     """A picture as a viewer shows it: uint8 [H, W, 3].
 
     Args:
-        data: the file's bytes.
-        name: what to call it in messages.
-        bits: of a 16-bit picture, how many of its lower bits are used (one of `BITS`); 0: all 16.
+      data: the file's bytes.
+      name: what to call it in messages.
+      bits: of a 16-bit picture, how many of its lower bits are used (one of `BITS`); 0: all 16.
 
     Raises:
-        ValueError: as of `look`; it cannot be decoded; the brightness of its pixels is not known, see `check_depth`.
+      ValueError: as of `look`; it cannot be decoded; the brightness of its pixels is not known, see `check_depth`.
     """
     header, orientation = look(data, name)
     if header.format == "png":
@@ -112,14 +112,14 @@ def check_depth(picture: Image.Image, name: str, data: bytes = b"", bits: int = 
     """Refuses pictures that would come out black or white.
 
     Args:
-        picture: of Pillow, loaded.
-        name: what to call it in messages.
-        data: its file's bytes: of 16-bit colour Pillow does not say that it is 16-bit.
-        bits: as in `decode`.
+      picture: of Pillow, loaded.
+      name: what to call it in messages.
+      data: its file's bytes: of 16-bit colour Pillow does not say that it is 16-bit.
+      bits: as in `decode`.
 
     Raises:
-        RefusedError: floating point; whole numbers beyond 16 bits; 16 bits of which only the lower 12 are used, or
-            more of them than `bits` says.
+      RefusedError: floating point; whole numbers beyond 16 bits; 16 bits of which only the lower 12 are used, or
+        more of them than `bits` says.
     """
     if picture.mode == "F":
         raise RefusedError(f"{name} has floating point pixels, whose scale no file says; save it with 8 or 16 bits")

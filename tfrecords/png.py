@@ -36,11 +36,11 @@ def check(data: bytes, name: str) -> Header:
     """Checks the chunks of a PNG: size, order and CRC of each, the pixel data in a row, IEND as the last bytes.
 
     Args:
-        data: begins with `SIGNATURE`.
-        name: what to call it in messages.
+      data: begins with `SIGNATURE`.
+      name: what to call it in messages.
 
     Raises:
-        ValueError: truncated, damaged, followed by other bytes, not a valid PNG, or an animation.
+      ValueError: truncated, damaged, followed by other bytes, not a valid PNG, or an animation.
     """
     view = memoryview(data)
     header, previous, seen_pixels, position = None, b"", False, 8
@@ -88,11 +88,11 @@ def check_pixels(data: bytes, name: str) -> None:
     Decoders do not: rows that are missing where the compressed stream ends in good order, they leave at zero.
 
     Args:
-        data: a PNG that `check` has passed.
-        name: what to call it in messages.
+      data: a PNG that `check` has passed.
+      name: what to call it in messages.
 
     Raises:
-        ValueError: the compressed data are damaged, have no end, or hold fewer or more bytes than the rows need.
+      ValueError: the compressed data are damaged, have no end, or hold fewer or more bytes than the rows need.
     """
     expected, found = _packed_bytes(data), 0
     unpack = zlib.decompressobj()

@@ -18,11 +18,11 @@ def decode(data: bytes, name: str) -> np.ndarray:
     """uint16 [H, W, channels] of a whole PNG of 16 bits, in colour or with alpha.
 
     Args:
-        data: a PNG that png.check and png.check_pixels have passed.
-        name: what to call it in messages.
+      data: a PNG that png.check and png.check_pixels have passed.
+      name: what to call it in messages.
 
     Raises:
-        ValueError: of another kind, interlaced, or with a filter that does not exist.
+      ValueError: of another kind, interlaced, or with a filter that does not exist.
     """
     width, height, depth, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     if depth != 16 or color not in _CHANNELS or interlaced:

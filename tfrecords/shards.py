@@ -18,10 +18,9 @@ _FRAME_BYTES = 16  # of a record besides its payload
 class Writer:
     """Writes one shard: under a temporary name, which becomes `path` on a clean exit of the `with` block.
 
-    Each writer has a temporary name of its own, so that two attempts at one shard (Beam may start a second beside the
-    first) do not write into one file. The file is on the disk (fsync) before it is renamed. After an exception the
-    temporary file is gone.
-    After the block: `offsets` of the records, `bytes`, `sha256` in hexadecimal.
+    Each writer has a temporary name of its own. So two attempts at one shard do not write into one file; Beam may start
+    a second beside the first. The file is on the disk (fsync) before it is renamed. After an exception the temporary
+    file is gone. After the block: `offsets` of the records, `bytes`, `sha256` in hexadecimal.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -72,7 +71,7 @@ def records(path: str | os.PathLike):
     """Yields (offset, payload) of each record, both checksums checked.
 
     Raises:
-        ValueError: a checksum is wrong or the file ends within a record.
+      ValueError: a checksum is wrong or the file ends within a record.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -106,7 +105,7 @@ def read(records_dir: str | os.PathLike, split: str):
     """Yields the examples of a split in record order, as `example.Example`, checked against the manifest.
 
     Raises:
-        ValueError, FileNotFoundError: as `manifest.info`; a damaged record; a record that is not the stated one.
+      ValueError, FileNotFoundError: as `manifest.info`; a damaged record; a record that is not the stated one.
     """
     found = manifest.info(records_dir)
     for shard in found.split(split).shards:

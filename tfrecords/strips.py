@@ -24,7 +24,7 @@ def encode(label_map: np.ndarray, rows: int = ROWS) -> bytes:
     No filter, run-length coded as images.encode_map does: the output depends on the pixels alone.
 
     Args:
-        label_map: uint8 [H, W].
+      label_map: uint8 [H, W].
     """
     height, width = label_map.shape
     filtered = np.zeros((height, width + 1), np.uint8)  # filter type "None" before each row

@@ -3,8 +3,8 @@
   python tools/gpu_checks.py [--folder=F]     writes docs/gpu.json and the measured section of docs/scale.md
   python tools/gpu_checks.py --tiny           the same program at tiny sizes on the CPU: that it works, nothing else
 
-Trains on made street scenes: one replica against several (one GPU is split in two), mixed precisions and XLA to the
-mean IoU of float32, a run that is stopped and started again in another process, and configs/cityscapes_unet.py and
+Trains on made street scenes: one replica against several (one GPU is split in two); mixed precisions and XLA to the
+mean IoU of float32; a run that is stopped and started again in another process; configs/cityscapes_unet.py and
 cityscapes_lite0.py at 512x1024 from PNG and JPEG records; exports on the GPU. Every training is a process of its own.
 Prints one line a figure. Exit status 0 where everything was measured and every goal holds. About ten minutes on a
 data-centre GPU; nothing else should run meanwhile.

@@ -48,9 +48,9 @@ def run(argv, required, convert) -> None:
     """Runs a converter and says what was written; ends the process in one line where that fails.
 
     Args:
-        argv: the command line's arguments that are no flags.
-        required: names of flags without which nothing can be done.
-        convert: a function without arguments that returns a manifest, lines to say then, and lines to say last of all.
+      argv: the command line's arguments that are no flags.
+      required: names of flags without which nothing can be done.
+      convert: a function without arguments that returns a manifest, lines to say then, and lines to say last of all.
     """
     if len(argv) > 1:
         sys.exit(f"error: unexpected argument {argv[1]!r}; options are --name=value (see --help)")

@@ -3,9 +3,9 @@
   kseg make-street-scenes --output_dir=D [--num_train=240 --num_val=60 --height=128 --width=256 --seed=0]
       [--unseen_void] [--num_workers=0]
 
-Writes D/leftImg8bit/ and D/gtFine/ with the splits train and val, D/scenes/ with what is where in each scene, and
-D/street_scenes.json with the options and a digest of every file. With --unseen_void the ids dynamic, caravan and
-trailer occur in val only. The same options draw the same bytes; run again, the command checks the folder.
+Writes D/leftImg8bit/ and D/gtFine/ with the splits train and val, and D/scenes/ with what is where in each scene.
+D/street_scenes.json has the options and a digest of every file. With --unseen_void the ids dynamic, caravan and trailer
+occur in val only. The same options draw the same bytes; run again, the command checks the folder.
 """
 
 import sys

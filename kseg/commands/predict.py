@@ -10,7 +10,7 @@ O/NAME_void_score.png. O/predictions.json lists them, with the version that
 answered and the share abstained. Nothing that an earlier run did not write is written over. With --server TensorFlow is
 not needed; a token in the environment's KSEG_TOKEN is sent with every request.
 
-A picture that the model does not take at once is cut into tiles that overlap, and each pixel is answered by the tile in
+A picture that the model does not take at once is cut into tiles that overlap. Each pixel is answered by the tile in
 which it lies deepest. Where the network sees less far than half the overlap, that is the whole picture's answer.
 """
 

@@ -1,8 +1,8 @@
 """Records in, augmented batches out: which example a step trains on, and how its pixels come to the model.
 
-A training batch is a pure function of (seed, global step). Example number n = step * batch_size + j belongs to epoch
-n // N and is the (n % N)-th of that epoch's permutation of all N examples; its augmentation depends on (seed, epoch,
-example) alone. So there is no position to save, any step is reached at once, and the batches do not depend on the
+A training batch is a pure function of (seed, global step). Example number n = step * batch_size + j belongs to epoch n
+// N. It is the (n % N)-th of that epoch's permutation of all N examples; its augmentation depends on (seed, epoch,
+example) alone. So there is no position to save, and any step is reached at once. The batches do not depend on the
 number of input pipelines, threads or shards. Records are read at the byte offsets that the manifest lists.
 
 Scale and crop are drawn before the image is decoded, from its size: of a JPEG only the crop is decoded, and only the

@@ -1,6 +1,6 @@
 """TensorFlow Addons' image ops inside tf.data (extra `addons`), as further augmentation of (image, target) pairs.
 
-Why this is a file of its own: the library is archived (last release 0.23, for Keras 2 and Python up to 3.11), and
+Why this is a file of its own: the library is archived; its last release is 0.23, for Keras 2 and Python up to 3.11.
 `import tensorflow_addons` fails beside Keras 3, because it loads layers and optimizers that subclass Keras 2's. Its
 compiled ops do not load into newer TensorFlow either. But `tensorflow_addons.image` is mostly pure TensorFlow, and
 wants of Keras no more than the class KerasTensor, for type hints. So the package's own __init__ is not run: an empty

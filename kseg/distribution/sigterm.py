@@ -37,7 +37,7 @@ def leave_on_sigterm(interrupt=False):
     jobs, it stays so.
 
     Must be called in the main thread. A thread of its own does it: a handler in Python would wait until the main thread
-    is back in the interpreter, which takes long while TensorFlow compiles a step or waits for other workers.
+    is back in the interpreter. That takes long while TensorFlow compiles a step or waits for other workers.
     """
     pipe, written = os.pipe()
     os.set_blocking(written, False)

@@ -42,9 +42,9 @@ def evaluate(
     """Evaluates a model on a split.
 
     Images keep their size: those of one size are batched, config.eval.batch_size over all replicas. Where a batch has
-    fewer images than there are replicas, or their number does not divide, its last image is repeated and the
-    repetitions are not counted, so no replica is ever without an image. With several workers, each takes
-    every n-th image and all get the whole report.
+    fewer images than there are replicas, or their number does not divide, its last image is repeated. The repetitions
+    are not counted. So no replica is ever without an image. With several workers, each takes every n-th image and all
+    get the whole report.
 
     Args:
       model: keras.Model, or any function, from images [N, H, W, 3] (0..255) to logits [N, H, W, outputs].

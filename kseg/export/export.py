@@ -1,8 +1,8 @@
 """A trained run -> a version folder that TF-Serving loads.
 
 The folder holds the SavedModel with the signatures of kseg/export/signatures.py, warm-up requests and metadata. It is
-written beside its place, checked through TensorFlow's C++ session against Keras, and only then renamed into place, so
-that a server that polls the folder never sees half of one. Batching, precision on other devices and the server's own
+written beside its place, checked through TensorFlow's C++ session against Keras, and only then renamed into place. So a
+server that polls the folder never sees half of one. Batching, precision on other devices and the server's own
 configuration are not this module's business (see deploy/).
 """
 

@@ -205,7 +205,7 @@ def _text(number):
 def _forget_shape(tensor):
     """The same tensor with nothing known about its shape, to the graph optimizer neither.
 
-    With the signature's static shape every question about the rank would be answered while the graph is built, and
-    the guard that depends on it would be optimized away.
+    With the signature's static shape every question about the rank would be answered while the graph is built. The
+    guard that depends on it would be optimized away.
     """
     return tf.raw_ops.PlaceholderWithDefault(input=tensor, shape=tf.TensorShape(None))

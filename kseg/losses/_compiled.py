@@ -16,8 +16,8 @@ class Compilation:
     """Computes sums(labels, predictions, sample_weight, keep), compiled where that pays.
 
     Args:
-        sums: function of tensors that gives a tensor; `keep` is as in pixel_losses.compute.
-        when: True, False, or "auto": where height, width and channels are known and large enough.
+      sums: function of tensors that gives a tensor; `keep` is as in pixel_losses.compute.
+      when: True, False, or "auto": where height, width and channels are known and large enough.
     """
 
     def __init__(self, sums, when):

@@ -12,24 +12,24 @@ def accumulated_gradients(
 ):
     """Loss and gradients of a batch that is processed in parts: those of the whole batch, not a mean over parts.
 
-    The sums of all parts come first: from the labels where they suffice (cross entropies, given `channels`), else
-    from a forward-only pass. Then each part's gradient is taken with dvalue/dsums held at the whole batch's. Parts run
-    one after another (control dependencies), so activations of only one part are alive. Exact for networks whose
-    images do not see each other (group norm, none) and that draw nothing at random: batch norm normalises each part by
-    itself and updates its statistics in both passes, and where a forward-only pass is taken (Dice, top-k) dropout draws
-    other masks in it than the gradients see.
+    The sums of all parts come first: from the labels where they suffice (cross entropies, given `channels`), else from
+    a forward-only pass. Then each part's gradient is taken with dvalue/dsums held at the whole batch's. Parts run one
+    after another (control dependencies), so activations of only one part are alive. Exact for networks whose images do
+    not see each other (group norm, none) and that draw nothing at random: batch norm normalises each part by itself and
+    updates its statistics in both passes. Where a forward-only pass is taken (Dice, top-k), dropout draws other masks
+    in it than the gradients see.
 
     Args:
-        loss: a GlobalSumLoss.
-        model: function from the inputs of a part to predictions, differentiable in `variables`.
-        micro_batches: list of (inputs, y_true) or (inputs, y_true, sample_weight), tensors.
-        variables: list of variables.
-        scale_loss: None, or a function applied to what is differentiated (LossScaleOptimizer.scale_loss).
-        channels: number of channels of the predictions, or None: always take the forward-only pass.
-        first_pass: None, or the function to use instead of `model` in the forward-only pass (one that leaves moving
-            statistics alone, say). Its predictions must be those of `model`.
+      loss: a GlobalSumLoss.
+      model: function from the inputs of a part to predictions, differentiable in `variables`.
+      micro_batches: list of (inputs, y_true) or (inputs, y_true, sample_weight), tensors.
+      variables: list of variables.
+      scale_loss: None, or a function applied to what is differentiated (LossScaleOptimizer.scale_loss).
+      channels: number of channels of the predictions, or None: always take the forward-only pass.
+      first_pass: None, or the function to use instead of `model` in the forward-only pass (one that leaves moving
+        statistics alone, say). Its predictions must be those of `model`.
     Returns:
-        (value / num_replicas, [gradient]): sum both over replicas, as for a single batch.
+      (value / num_replicas, [gradient]): sum both over replicas, as for a single batch.
     """
     forward = model if first_pass is None else first_pass
     done = []  # what must be computed before the next part may start

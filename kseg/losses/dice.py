@@ -23,11 +23,11 @@ class Dice(LabelMapLoss):
     channel is binary: label 1 is the object, 0 the background (kseg/losses/__init__.py).
 
     Args:
-        activation: what makes probabilities of logits, "softmax" or "sigmoid".
-        alpha, beta: weights of a class's false positives and false negatives, >= 0.
-        smooth: s, in pixels.
-        per_image: True: the mean of each image's Dice loss, over the images with any pixel that counts.
-        ignore_class, from_logits, class_weights, void_class, void_weight, jit_compile: as for every loss, see above.
+      activation: what makes probabilities of logits, "softmax" or "sigmoid".
+      alpha, beta: weights of a class's false positives and false negatives, >= 0.
+      smooth: s, in pixels.
+      per_image: True: the mean of each image's Dice loss, over the images with any pixel that counts.
+      ignore_class, from_logits, class_weights, void_class, void_weight, jit_compile: as for every loss, see above.
     Source: Milletari et al. 2016, "V-Net"; Salehi et al. 2017, "Tversky loss function for image segmentation".
     """
 

@@ -22,8 +22,8 @@ class LossOfParts(GlobalSumLoss):
     """A loss whose sums are those of its parts, one after another.
 
     Args:
-        jit_compile: True, False, or "auto": where height, width and channels are known and large enough. (Each new
-            shape is compiled anew, so images of any size are not.)
+      jit_compile: True, False, or "auto": where height, width and channels are known and large enough. (Each new
+        shape is compiled anew, so images of any size are not.)
     """
 
     def __init__(self, jit_compile="auto", name=None):

@@ -3,7 +3,7 @@
 Nothing here is averaged over pixels, or knows of replicas: `pixel_weights` turns labels into weights, 0 where a pixel
 does not count, and callers multiply. `softmax_terms` and `sigmoid_terms` give everything that the losses need of the
 logits in one go, with closed-form gradients. They keep nothing of the logits' size for the backward pass but the logits
-themselves (autodiff of the same formulas keeps four such tensors), and store no one-hot tensor once XLA has fused the
+themselves; autodiff of the same formulas keeps four such tensors. They store no one-hot tensor once XLA has fused the
 comparison; compiled, the forward pass works in strips (`compute` says how that is told). Pixels of weight 0 are masked
 by that weight after the exponential: 0 * NaN is NaN, and a mask on the logits keeps XLA from vectorising it. A NaN
 where a pixel counts stays one, in value and gradient: training must see it.
@@ -18,11 +18,11 @@ def pixel_weights(labels, ignore_class=255, class_weights=None, void_class=None,
     """Weight of each pixel: class_weights[y], times void_weight where y is void_class, 0 where y is ignore_class.
 
     Args:
-        labels: int32 [N, H, W].
-        ignore_class: label that never counts, or None.
-        class_weights: sequence of float, by label; labels beyond its end have 1. None is 1 for all.
-        void_class: label that means "no class", or None.
-        void_weight: >= 0.
+      labels: int32 [N, H, W].
+      ignore_class: label that never counts, or None.
+      class_weights: sequence of float, by label; labels beyond its end have 1. None is 1 for all.
+      void_class: label that means "no class", or None.
+      void_weight: >= 0.
     Returns: dtype [N, H, W].
     """
     weights = tf.ones_like(labels, dtype)
@@ -54,14 +54,14 @@ def softmax_terms(labels, logits, weights, wanted, keep=compute) -> dict:
     """Terms of a softmax head, differentiable in `logits` alone.
 
     Args:
-        labels: int32 [N, H, W]; a label outside 0..C-1 is the zero target (own is then meaningless).
-        logits: float [N, H, W, C]; anything, NaN included, where the weight is 0.
-        weights: float [N, H, W] of the type to compute in; 0 masks a pixel (terms 0, gradient 0).
-        wanted: names of the terms to return, each of the weights' type:
-            own: [N, H, W], -log p_y.
-            uniform: [N, H, W], -(1/C) sum_c log p_c, the cross entropy against "any class is as likely".
-            excess: [N, C], sum over an image of w p_c where y is not c: soft false positives, in pixels.
-        keep: how what the gradient needs again is come by; see `compute`.
+      labels: int32 [N, H, W]; a label outside 0..C-1 is the zero target (own is then meaningless).
+      logits: float [N, H, W, C]; anything, NaN included, where the weight is 0.
+      weights: float [N, H, W] of the type to compute in; 0 masks a pixel (terms 0, gradient 0).
+      wanted: names of the terms to return, each of the weights' type:
+        own: [N, H, W], -log p_y.
+        uniform: [N, H, W], -(1/C) sum_c log p_c, the cross entropy against "any class is as likely".
+        excess: [N, C], sum over an image of w p_c where y is not c: soft false positives, in pixels.
+      keep: how what the gradient needs again is come by; see `compute`.
     Source: gradients from d p_c / d z_k = p_c ([c = k] - p_k).
     """
 

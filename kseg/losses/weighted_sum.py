@@ -15,8 +15,8 @@ class WeightedSum(LossOfParts):
     """sum_j weight_j loss_j, each on its own channels of y_pred; what several losses need is computed once.
 
     Args:
-        parts: list of (loss, weight, channels): a loss of this module, its factor, and None (all channels) or
-            (start, stop), which channels of y_pred it sees. Labels are those of y_true, whatever the channels.
+      parts: list of (loss, weight, channels): a loss of this module, its factor, and None (all channels) or
+        (start, stop), which channels of y_pred it sees. Labels are those of y_true, whatever the channels.
 
     Example: WeightedSum([(MaskedSparseCategoricalCrossentropy(), 1.0, None), (Dice(), 0.5, None)])
     """

@@ -41,8 +41,8 @@ def views(text):
 def logits(model, treatment, images, input_size=(0, 0), average=""):
     """As full_size.logits, of the mean probability over the views of `average`; "" is full_size.logits itself.
 
-    The mean p of the softmax outputs comes back as log p plus the mean logsumexp of the views, that of a sigmoid
-    output as log p / (1 - p): one view gives its own logits back. Views are computed one after the other.
+    The mean p of the softmax outputs comes back as log p plus the mean logsumexp of the views. That of a sigmoid output
+    comes back as log p / (1 - p): one view gives its own logits back. Views are computed one after the other.
 
     Args:
       model, images, input_size: as in full_size.logits.

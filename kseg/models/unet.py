@@ -1,7 +1,7 @@
 """The functional UNet, from scratch or on an encoder of keras.applications.
 
-A model takes images [N, H, W, 3] of values 0..255 (uint8 or float), of any size from 1x1, and returns float32 logits
-[N, H, W, num_outputs]. Scaling, padding to the network's stride and cropping back are layers of the model, so that
+A model takes images [N, H, W, 3] of values 0..255 (uint8 or float), of any size from 1x1. It returns float32 logits [N,
+H, W, num_outputs]. Scaling, padding to the network's stride and cropping back are layers of the model, so that
 training, evaluation and export cannot disagree about them. What the outputs mean is the treatment's business
 (kseg/treatments.py), not this module's.
 """

@@ -11,8 +11,8 @@ from tfrecords import files
 class MetricsLog:
     """metrics.jsonl: one JSON object a line, each with its "step", in order; metrics.csv beside it: a row a step.
 
-    Opening it at a step removes what a run that got further had written after that step, and a half-written last line,
-    so that a resumed run ends with the file of an undisturbed one.
+    Opening it at a step removes what a run that got further had written after that step, and a half-written last line.
+    So a resumed run ends with the file of an undisturbed one.
     """
 
     def __init__(self, path, step):

@@ -1,7 +1,7 @@
 """The files of a training run that are not weights: config.json and metrics.jsonl.
 
-Both are written so that a kill at any moment leaves a state that the next start can use, and both hold nothing that
-a clock or a machine put there: two undisturbed runs of the same configuration write the same bytes.
+Both are written so that a kill at any moment leaves a state that the next start can use. Both hold nothing that a clock
+or a machine put there: two undisturbed runs of the same configuration write the same bytes.
 """
 
 import json

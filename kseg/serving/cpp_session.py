@@ -2,8 +2,8 @@
 
 TF-Serving loads a version folder with `LoadSavedModel` and answers requests with `Session::Run`. The same two are in
 the TensorFlow wheel behind its C API, and this module calls them through ctypes. Neither Python's loader nor Keras
-takes part, so faults that only those hide (variables that the C++ loader cannot find, requests of a wrong rank that
-end the process) show here. It does not batch, keep versions or speak a network protocol.
+takes part. So faults that only those hide show here: variables that the C++ loader cannot find, requests of a wrong
+rank that end the process. It does not batch, keep versions or speak a network protocol.
 """
 
 import ctypes

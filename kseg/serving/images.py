@@ -13,8 +13,8 @@ def read_image(path, bits=0):
     """A file as request bytes.
 
     PNG and JPEG go as they are. A picture with an EXIF orientation is turned upright first, since TensorFlow's decoder
-    ignores orientation, and other formats are converted, as conversion to records does (tfrecords/pixels.py); both
-    losslessly, as PNG.
+    ignores orientation. Other formats are converted, as conversion to records does (tfrecords/pixels.py). Both are
+    lossless, as PNG.
 
     Args:
       path: of the file.

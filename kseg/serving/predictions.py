@@ -1,7 +1,7 @@
 """predictions.json of an output folder: what `predict` wrote there, which is all that it may ever write over.
 
-The file is written before the first image, with everything that will be written, so that after a kill what is there is
-known to be ours; it is renewed while images are done, and complete at the end.
+The file is written before the first image, with everything that will be written. So after a kill what is there is known
+to be ours; it is renewed while images are done, and complete at the end.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """Pictures larger than a model takes, piece by piece: how they are cut, and a model that cuts and joins by itself.
 
-Pieces overlap, and each pixel is answered by the one in which it lies deepest, so a picture's answer is the whole
-picture's wherever the network sees less far than half the overlap. Joining needs no more than class maps and scores,
-which is what a server answers. NumPy and Pillow; no TensorFlow.
+Pieces overlap, and each pixel is answered by the one in which it lies deepest. So the answer is the whole picture's
+wherever the network sees less far than half the overlap. Joining needs no more than class maps and scores, which is
+what a server answers. NumPy and Pillow; no TensorFlow.
 """
 
 import copy

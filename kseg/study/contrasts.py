@@ -85,8 +85,8 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
 def _holm(family, one_sided, study):
     """Adds the levels at which Holm's procedure judges each contrast of a family, and the intervals there.
 
-    Of a family in `study.not_worse` it asks besides, one-sided and by a Holm procedure of its own, whether an arm is
-    worse than its reference by the margin.
+    Of a family in `study.not_worse` it asks besides whether an arm is worse than its reference by the margin. That is
+    one-sided, and by a Holm procedure of its own.
     """
     measured = [entry for entry in family if "_found" in entry]
     # Holm counts the contrasts that were planned, also those that have no result yet.

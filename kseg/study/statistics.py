@@ -89,11 +89,11 @@ def difference(
 ) -> Difference:
     """Interval for a mean of seed-paired differences, from the variance of seeds plus that of test frames.
 
-    Var = s^2(d) / n + Var_frames(mean d); the degrees of freedom of the sum are Welch and Satterthwaite's,
-    Var^2 / (Var_seeds^2 / (n - 1) + Var_frames^2 / frame_degrees_of_freedom). An interaction of seeds and frames is in
-    both terms, so the interval errs on the wide side. With two or three seeds that t falls short (at two it covers 89 %
-    instead of 95 % where the seeds' variance is ten times the frames'); there the half width is
-    sqrt(t(n - 1)^2 Var_seeds + t(frames)^2 Var_frames), which covers at least its level, and more where both matter.
+    Var = s^2(d) / n + Var_frames(mean d); the degrees of freedom of the sum are Welch and Satterthwaite's, Var^2 /
+    (Var_seeds^2 / (n - 1) + Var_frames^2 / frame_degrees_of_freedom). An interaction of seeds and frames is in both
+    terms, so the interval errs on the wide side. With two or three seeds that t falls short: at two it covers 89 %
+    instead of 95 % where the seeds' variance is ten times the frames'. There the half width is sqrt(t(n - 1)^2
+    Var_seeds + t(frames)^2 Var_frames), which covers at least its level, and more where both matter.
 
     Args:
       values: float [n], one difference per seed, over the same test frames.
@@ -135,10 +135,10 @@ def difference(
 def block_weights(sequences, block: int = 20, draws: int = 2000, seed: int = 0) -> np.ndarray:
     """Weights of test frames in a moving-block bootstrap, drawn per sequence.
 
-    A sequence of f frames holds k = floor(f / block) blocks. Each draw takes k - 1 blocks that start at any of the
-    f - block + 1 places, weighted f / ((k - 1) block), so that the weights of a sequence sum to f: drawing k
-    blocks would understate the variance by the share 1 / k (Rao and Wu 1988, "Resampling inference with complex
-    survey data"; moving blocks: Kuensch 1989). Shorter sequences are cut in two; a single frame keeps weight 1.
+    A sequence of f frames holds k = floor(f / block) blocks. Each draw takes k - 1 blocks that start at any of the f -
+    block + 1 places. They are weighted f / ((k - 1) block), so that the weights of a sequence sum to f: drawing k
+    blocks would understate the variance by the share 1 / k (Rao and Wu 1988, "Resampling inference with complex survey
+    data"; moving blocks: Kuensch 1989). Shorter sequences are cut in two; a single frame keeps weight 1.
 
     Args:
       sequences: [frames], the name of each frame's sequence, frames in the order of time.

@@ -49,8 +49,8 @@ class RecentLosses:
     def check(self, step, optimizer):
         """Raises ValueError, in one line, if a loss up to `step` is not finite.
 
-        Under loss scaling, which skips such steps and halves the scale, only once the scale is down to 1 and no longer
-        can be the reason.
+        Under loss scaling, which skips such steps and halves the scale, only once the scale is down to 1 and cannot be
+        the reason.
         """
         finite = np.isfinite(self.values())
         if not finite.all() and (loss_scale(optimizer) or 0.0) <= 1.0:

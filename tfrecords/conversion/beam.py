@@ -19,12 +19,12 @@ def run(calls, options: tuple[str, ...] = ()) -> list[dict]:
     """Builds all shards; the notes in order.
 
     Args:
-        calls: tuples (build.build, job).
-        options: as on a Beam command line, such as ("--runner=FlinkRunner", "--flink_master=host:8081"); empty is
-            Beam's runner on this machine.
+      calls: tuples (build.build, job).
+      options: as on a Beam command line, such as ("--runner=FlinkRunner", "--flink_master=host:8081"); empty is
+        Beam's runner on this machine.
 
     Raises:
-        ValueError: a file is bad or cannot be read or written; one line.
+      ValueError: a file is bad or cannot be read or written; one line.
     """
     jobs = [job for _, job in calls]
     for job in jobs:

@@ -1,8 +1,8 @@
 """One shard from its image and label files: the unit of parallel work.
 
 `build(job)` runs in a worker process, a Beam worker or the calling process, and gives the same bytes in each. Beside
-the finished shard it leaves a note of what the shard was made from, so that a later run can tell that nothing has
-changed and need not do it again. Does not know folders, manifests or other shards; never imports TensorFlow.
+the finished shard it leaves a note of what the shard was made from. By that a later run can tell that nothing has
+changed, and need not do it again. Does not know folders, manifests or other shards; never imports TensorFlow.
 """
 
 import collections
@@ -27,16 +27,16 @@ class Job:
     """One shard to build.
 
     Attributes:
-        work_dir: where the shard and its note are written.
-        records_dir: where an interrupted run may already have moved the shard.
-        file: the shard's name.
-        pairs: its examples, in record order.
-        table: the split's label table.
-        image_format: "png" or "jpeg"; PNG input becomes JPEG of `jpeg_quality` where it differs.
-        jpeg_quality: 1..100.
-        verify: "fast" checks image bytes as images.check does, "full" decodes every pixel.
-        derived: see `Derived`.
-        bits, from_jpeg: as in pictures.stored.
+      work_dir: where the shard and its note are written.
+      records_dir: where an interrupted run may already have moved the shard.
+      file: the shard's name.
+      pairs: its examples, in record order.
+      table: the split's label table.
+      image_format: "png" or "jpeg"; PNG input becomes JPEG of `jpeg_quality` where it differs.
+      jpeg_quality: 1..100.
+      verify: "fast" checks image bytes as images.check does, "full" decodes every pixel.
+      derived: see `Derived`.
+      bits, from_jpeg: as in pictures.stored.
     """
 
     work_dir: str
@@ -56,16 +56,16 @@ def build(job: Job, count=lambda: None) -> dict:
     """Writes the shard, or finds it finished.
 
     Args:
-        job: what to build.
-        count: called once per example done.
+      job: what to build.
+      count: called once per example done.
 
     Returns:
-        The note: {"fingerprint": str, "shard": the manifest's entry, "id_pixels": {id: count}, "pictures": {what was
-        done to pictures: to how many}}.
+      The note: {"fingerprint": str, "shard": the manifest's entry, "id_pixels": {id: count}, "pictures": {what was
+      done to pictures: to how many}}.
 
     Raises:
-        ValueError: a file is damaged, sizes differ, an id is not in the table; the message names the file.
-        OSError: a file cannot be read, or the shard cannot be written.
+      ValueError: a file is damaged, sizes differ, an id is not in the table; the message names the file.
+      OSError: a file cannot be read, or the shard cannot be written.
     """
     path = os.path.join(job.work_dir, job.file)
     fingerprint = _fingerprint(job)
@@ -105,8 +105,8 @@ def compare(job: Job, shard: manifest.Shard, count=lambda: None) -> str:
     Reads inputs and shard once each and hashes them; decodes the inputs where `job.verify` is "full".
 
     Raises:
-        ValueError: an input cannot be decoded.
-        OSError: a file cannot be read.
+      ValueError: an input cannot be decoded.
+      OSError: a file cannot be read.
     """
     if shard.image_ids != tuple(pair.image_id for pair in job.pairs):
         return "it holds other images, or in other shards"
@@ -135,8 +135,8 @@ def read_note(job: Job) -> dict:
     """The note that `build(job)` has left, for runners whose workers cannot return it.
 
     Raises:
-        ValueError: the shard is not the one that the note describes, as where two workers were at it.
-        OSError: one of the two is missing.
+      ValueError: the shard is not the one that the note describes, as where two workers were at it.
+      OSError: one of the two is missing.
     """
     path = os.path.join(job.work_dir, job.file)
     with open(note_path(path), "rb") as file:

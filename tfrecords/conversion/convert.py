@@ -24,10 +24,10 @@ class _Whole:
     """What is said once of a whole folder, and must hold for every split that is added to it.
 
     Attributes:
-        folder: where it is.
-        table: label table of fully annotated splits.
-        image_format: "png" or "jpeg".
-        jpeg_quality: 1..100, 0 under "png".
+      folder: where it is.
+      table: label table of fully annotated splits.
+      image_format: "png" or "jpeg".
+      jpeg_quality: 1..100, 0 under "png".
     """
 
     folder: pathlib.Path
@@ -61,31 +61,31 @@ def write(
     written), splits that it lacks are added, anything else is refused unless `overwrite`.
 
     Args:
-        records_dir: folder to make or to add to.
-        table: label table of fully annotated splits.
-        splits: name -> pairs, in any order. A split whose pairs have no label file holds images alone.
-        image_format: "png" keeps PNG files' bytes and refuses JPEG; "jpeg" keeps JPEG files' bytes and transcodes
-            others; "auto" is "jpeg" where all are JPEG, else "png", of which JPEG files become a part without loss.
-            pixels.py says what is done to other pictures than upright ones of 8 bits in colour.
-        jpeg_quality: of what becomes JPEG, 1..100.
-        num_shards: per split; fewer where a split has fewer images.
-        num_workers: processes; 0 = one per core that this process may use.
-        verify: "fast" or "full", see build.Job.
-        overwrite: replace the folder by one that holds `splits` alone. It is replaced when all is built.
-        unannotated_ids: split -> void ids that mean "nobody looked" in it.
-        derived: see build.Derived.
-        runner: "local", or "beam" for Apache Beam.
-        beam_options: command-line options of Beam's pipeline.
-        progress: show a bar on stderr.
-        bits: how many of 16 bits a picture uses (10 or 12 of many cameras); 0: all.
-        say: called with a line for each thing that was done to pictures, and to how many.
+      records_dir: folder to make or to add to.
+      table: label table of fully annotated splits.
+      splits: name -> pairs, in any order. A split whose pairs have no label file holds images alone.
+      image_format: "png" keeps PNG files' bytes and refuses JPEG; "jpeg" keeps JPEG files' bytes and transcodes
+        others; "auto" is "jpeg" where all are JPEG, else "png", of which JPEG files become a part without loss.
+        pixels.py says what is done to other pictures than upright ones of 8 bits in colour.
+      jpeg_quality: of what becomes JPEG, 1..100.
+      num_shards: per split; fewer where a split has fewer images.
+      num_workers: processes; 0 = one per core that this process may use.
+      verify: "fast" or "full", see build.Job.
+      overwrite: replace the folder by one that holds `splits` alone. It is replaced when all is built.
+      unannotated_ids: split -> void ids that mean "nobody looked" in it.
+      derived: see build.Derived.
+      runner: "local", or "beam" for Apache Beam.
+      beam_options: command-line options of Beam's pipeline.
+      progress: show a bar on stderr.
+      bits: how many of 16 bits a picture uses (10 or 12 of many cameras); 0: all.
+      say: called with a line for each thing that was done to pictures, and to how many.
 
     Returns:
-        The folder's manifest.
+      The folder's manifest.
 
     Raises:
-        ValueError: wrong arguments, wrong inputs, or a folder that differs; one line naming the file.
-        OSError: a file cannot be read or written. After either error the folder is as it was.
+      ValueError: wrong arguments, wrong inputs, or a folder that differs; one line naming the file.
+      OSError: a file cannot be read or written. After either error the folder is as it was.
     """
     folder = pathlib.Path(records_dir)
     _check_arguments(splits, image_format, jpeg_quality, num_shards, verify, bits)

@@ -21,16 +21,16 @@ def without(splits: dict, path: str | os.PathLike, *, bits=0, num_workers=0, ver
     """Leaves out examples of which a file is damaged, and writes the files' names and reasons.
 
     Args:
-        splits: name -> pairs, as of tfrecords.write.
-        path: the file to write: a line per damaged file, name, tab, reason.
-        bits, num_workers, verify, progress: as of tfrecords.write.
+      splits: name -> pairs, as of tfrecords.write.
+      path: the file to write: a line per damaged file, name, tab, reason.
+      bits, num_workers, verify, progress: as of tfrecords.write.
 
     Returns:
-        The splits without them, and the lines that say how many they are.
+      The splits without them, and the lines that say how many they are.
 
     Raises:
-        ValueError: a split of which nothing is whole; `path` is a file of something else.
-        OSError: a file cannot be read, or the list not be written.
+      ValueError: a split of which nothing is whole; `path` is a file of something else.
+      OSError: a file cannot be read, or the list not be written.
     """
     path = pathlib.Path(path)
     if path.exists():

@@ -14,16 +14,16 @@ class Pair:
     Paths may be pathlib's.
 
     Attributes:
-        image_id: unique in its split; without "/" and "\\", since files are named after it.
-        image_path: PNG or JPEG.
-        label_path: PNG of published ids; None for an image without labels.
-        sequence: a key of `Derived.masks`, or "".
-        reader: how the label file's bytes become ids: read(data, name) -> uint8 [H, W], and digest(), which identifies
-            it; None for a PNG of ids.
-        payload: what the reader reads, where `label_path` is one file for many images; None for the file itself.
+      image_id: unique in its split; without "/" and "\\", since files are named after it.
+      image_path: PNG or JPEG.
+      label_path: PNG of published ids; None for an image without labels.
+      sequence: a key of `Derived.masks`, or "".
+      reader: how the label file's bytes become ids: read(data, name) -> uint8 [H, W], and digest(), which identifies
+        it; None for a PNG of ids.
+      payload: what the reader reads, where `label_path` is one file for many images; None for the file itself.
 
     Raises:
-        ValueError: an image id or a path of another type, an image id that names no file.
+      ValueError: an image id or a path of another type, an image id that names no file.
     """
 
     image_id: str
@@ -58,8 +58,8 @@ class Derived:
     Pixels of id `from_id` within a sequence's mask become `to_id`.
 
     Attributes:
-        from_id, to_id: ids of the label table; `from_id` may be several.
-        masks: sequence -> bool [H, W].
+      from_id, to_id: ids of the label table; `from_id` may be several.
+      masks: sequence -> bool [H, W].
     """
 
     from_id: int | tuple[int, ...]

@@ -37,20 +37,20 @@ def stored(data: bytes, name: str, looked, image_format: str, quality: int, bits
     """A record's picture.
 
     Args:
-        data: the file's bytes.
-        name: what to call it in messages.
-        looked: what pixels.look says of it.
-        image_format: "png" or "jpeg", that of all records of a folder.
-        quality: of a JPEG that is made of another format.
-        bits: as in pixels.decode.
-        from_jpeg: make PNG of JPEG, where `image_format` is "png", rather than refuse it.
-        full: decode every pixel, where bytes are kept.
+      data: the file's bytes.
+      name: what to call it in messages.
+      looked: what pixels.look says of it.
+      image_format: "png" or "jpeg", that of all records of a folder.
+      quality: of a JPEG that is made of another format.
+      bits: as in pixels.decode.
+      from_jpeg: make PNG of JPEG, where `image_format` is "png", rather than refuse it.
+      full: decode every pixel, where bytes are kept.
 
     Returns:
-        (bytes, Header of the file with the upright size, EXIF orientation, names of what was done).
+      (bytes, Header of the file with the upright size, EXIF orientation, names of what was done).
 
     Raises:
-        ValueError: as of pixels.decode, and where the format cannot hold the picture.
+      ValueError: as of pixels.decode, and where the format cannot hold the picture.
     """
     header, orientation = looked
     if pixels.is_plain(header, orientation) and header.format == image_format:

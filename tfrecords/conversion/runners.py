@@ -52,7 +52,7 @@ def get(name: str, num_workers: int, beam_options: tuple[str, ...], progress: bo
     called (checks that write nothing) runs locally.
 
     Raises:
-        ValueError: unknown name, negative number of workers, Beam not installed.
+      ValueError: unknown name, negative number of workers, Beam not installed.
     """
     # What multiprocessing itself asks, to end in a traceback of thirty lines.
     if getattr(multiprocessing.process.current_process(), "_inheriting", False):

@@ -39,16 +39,16 @@ def opened(folder: pathlib.Path, files: set[str], digest: str | None):
     or the loss of a worker, so that the next run takes over the finished shards; and once `move` has begun.
 
     Args:
-        folder: the folder of records.
-        files: names of the shards to build; what an interrupted run has left of others is removed.
-        digest: `manifest_digest` when it was decided what to build.
+      folder: the folder of records.
+      files: names of the shards to build; what an interrupted run has left of others is removed.
+      digest: `manifest_digest` when it was decided what to build.
 
     Yields:
-        move(data, replace), which moves the finished shards into place with a manifest of these bytes.
+      move(data, replace), which moves the finished shards into place with a manifest of these bytes.
 
     Raises:
-        ValueError: another process holds the folder, or has changed its manifest since.
-        OSError: it cannot be made, read or written.
+      ValueError: another process holds the folder, or has changed its manifest since.
+      OSError: it cannot be made, read or written.
     """
     work, moving = folder / WORK, False
     missing = [path for path in (folder, *folder.parents) if not path.exists()]

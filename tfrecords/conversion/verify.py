@@ -16,15 +16,15 @@ def check(records_dir: str | os.PathLike, num_workers: int = 0, progress: bool =
     """Checks SHA-256, offsets, CRCs, ids, images' integrity, sizes, and that all label maps follow from the ids.
 
     Args:
-        records_dir: folder of records.
-        num_workers: processes; 0 = one per core.
-        progress: show a bar on stderr.
+      records_dir: folder of records.
+      num_workers: processes; 0 = one per core.
+      progress: show a bar on stderr.
 
     Returns:
-        The manifest.
+      The manifest.
 
     Raises:
-        ValueError, FileNotFoundError: the first thing that is wrong, naming file and record.
+      ValueError, FileNotFoundError: the first thing that is wrong, naming file and record.
     """
     found = manifest.info(records_dir)
     run = runners.get("local", num_workers, (), progress)

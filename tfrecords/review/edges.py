@@ -24,14 +24,14 @@ def agreement(picture: Image.Image, ids: np.ndarray, without: np.ndarray) -> np.
     """Steepness at label boundaries over steepness anywhere, for each shift of the picture.
 
     Args:
-        picture: of mode "L", of the labels' size divided by `reduction`.
-        ids: uint8 [H, W].
-        without: bool [256], ids whose boundaries do not count (void that is no thing in the scene).
+      picture: of mode "L", of the labels' size divided by `reduction`.
+      ids: uint8 [H, W].
+      without: bool [256], ids whose boundaries do not count (void that is no thing in the scene).
 
     Returns:
-        float32 [2 * MAX_SHIFT + 1, 2 * MAX_SHIFT + 1], rows dy, columns dx: mean of the steepness at (y + dy, x + dx)
-        over boundary pixels (y, x), divided by its mean over the picture; 1 is chance. None where there is too little
-        boundary, or a picture without contrast.
+      float32 [2 * MAX_SHIFT + 1, 2 * MAX_SHIFT + 1], rows dy, columns dx: mean of the steepness at (y + dy, x + dx)
+      over boundary pixels (y, x), divided by its mean over the picture; 1 is chance. None where there is too little
+      boundary, or a picture without contrast.
     """
     factor = reduction(*ids.shape)
     ids = ids[factor // 2 :: factor, factor // 2 :: factor]

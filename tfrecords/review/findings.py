@@ -30,10 +30,10 @@ class Finding:
     """One thing to look at.
 
     Attributes:
-        title: a few words.
-        text: what was found and what it may mean, sentences.
-        frames: (split, image id) to look at, the most telling first.
-        is_hint: rests on how pictures look, and may be wrong.
+      title: a few words.
+      text: what was found and what it may mean, sentences.
+      frames: (split, image id) to look at, the most telling first.
+      is_hint: rests on how pictures look, and may be wrong.
     """
 
     title: str
@@ -46,8 +46,8 @@ def find(manifest, looks: dict[str, look.Look]) -> list[Finding]:
     """Everything that is suspicious, the plainest first.
 
     Args:
-        manifest: of the folder.
-        looks: of every split.
+      manifest: of the folder.
+      looks: of every split.
     """
     labelled = {name: seen for name, seen in looks.items() if manifest.splits[name].has_labels}
     found = (

@@ -26,20 +26,20 @@ class Look:
     """What the records of one split show; a record's place is its number in record order.
 
     Attributes:
-        image_ids: n names.
-        read: places of the records that were read; all below is of these.
-        sizes: (height, width) px -> [count, places of the first three].
-        frames: label maps that hold each id.
-        most, largest: of each id the most pixels in one label map, and that one's place; 0, -1 where there are none.
-        unlabelled: places of label maps in which no pixel is of a class.
-        void: label maps in which a position is void of each of labels.KINDS.
-        fixed: sequence -> int64 [*GRID], in how many label maps a position is void of kind "scene" or "dropped"; of
-            sequences with at least FIXED_MIN_FRAMES.
-        broken: places of records whose picture cannot be decoded, and why.
-        looked_at: places of the records whose picture was decoded.
-        thumbs: of those, as thumbs.thumb.
-        fit: of those, edge agreement in place and its mean over all shifts; NaN where there is none.
-        shifts: sum of edges.agreement over `fitted` pictures.
+      image_ids: n names.
+      read: places of the records that were read; all below is of these.
+      sizes: (height, width) px -> [count, places of the first three].
+      frames: label maps that hold each id.
+      most, largest: of each id the most pixels in one label map, and that one's place; 0, -1 where there are none.
+      unlabelled: places of label maps in which no pixel is of a class.
+      void: label maps in which a position is void of each of labels.KINDS.
+      fixed: sequence -> int64 [*GRID], in how many label maps a position is void of kind "scene" or "dropped"; of
+        sequences with at least FIXED_MIN_FRAMES.
+      broken: places of records whose picture cannot be decoded, and why.
+      looked_at: places of the records whose picture was decoded.
+      thumbs: of those, as thumbs.thumb.
+      fit: of those, edge agreement in place and its mean over all shifts; NaN where there is none.
+      shifts: sum of edges.agreement over `fitted` pictures.
     """
 
     image_ids: list[str]
@@ -74,17 +74,17 @@ def look(
     """Reads records.
 
     Args:
-        records_dir: a finished folder.
-        pictures: of each split at most so many pictures are decoded, evenly spread; None for all of them.
-        records: of each split at most so many label maps are read, evenly spread; None for all of them.
-        num_workers: processes; 0 = one per core.
-        progress: show a bar on stderr.
+      records_dir: a finished folder.
+      pictures: of each split at most so many pictures are decoded, evenly spread; None for all of them.
+      records: of each split at most so many label maps are read, evenly spread; None for all of them.
+      num_workers: processes; 0 = one per core.
+      progress: show a bar on stderr.
 
     Returns:
-        {split: Look}, train, val and test first.
+      {split: Look}, train, val and test first.
 
     Raises:
-        ValueError, FileNotFoundError: a folder or a record that cannot be read; names it.
+      ValueError, FileNotFoundError: a folder or a record that cannot be read; names it.
     """
     found = manifest.info(records_dir)
     calls = []

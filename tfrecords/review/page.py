@@ -14,9 +14,9 @@ def page(manifest, looks: dict[str, look.Look], found) -> str:
     """The page's text.
 
     Args:
-        manifest: of the folder; pictures are read from its shards.
-        looks: of every split.
-        found: findings.find(...).
+      manifest: of the folder; pictures are read from its shards.
+      looks: of every split.
+      found: findings.find(...).
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),

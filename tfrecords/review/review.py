@@ -17,15 +17,15 @@ def review(records_dir, path: str = "", num_workers: int = 0, progress: bool = F
     pixels are the manifest's, and exact.
 
     Args:
-        records_dir: a finished folder.
-        path: HTML file to write, whole or not at all; "" for none.
-        num_workers: processes; 0 = one per core.
-        progress: show a bar on stderr.
-        say: called with each line.
-        table: say the table of classes and void, too.
+      records_dir: a finished folder.
+      path: HTML file to write, whole or not at all; "" for none.
+      num_workers: processes; 0 = one per core.
+      progress: show a bar on stderr.
+      say: called with each line.
+      table: say the table of classes and void, too.
 
     Raises:
-        ValueError, OSError: a record that cannot be read, a page that cannot be written; one line.
+      ValueError, OSError: a record that cannot be read, a page that cannot be written; one line.
     """
     check_path(path, records_dir)
     found = manifest.info(records_dir)
@@ -43,7 +43,7 @@ def check_path(path: str, records_dir) -> None:
     """Refuses a page that could not be written, before there is work to lose; "" passes.
 
     Raises:
-        ValueError: a folder, a folder that is not there, or a file that is no such page.
+      ValueError: a folder, a folder that is not there, or a file that is no such page.
     """
     if not path:
         return

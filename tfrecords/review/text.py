@@ -12,12 +12,12 @@ class Row:
     """One line of the table.
 
     Attributes:
-        ids: published ids, such as (7,); several where a class has several.
-        name: of class or void id, or "void", "void of kind scene".
-        kind: "" for a class, else one of labels.KINDS; "" for void as a whole.
-        level: "class"; "void" for all of it; "kind"; "id" of void.
-        shares: of each labelled split, the share of pixels, 0..1; None where the split has no pixel that counts.
-        frames: of each labelled split, label maps, of those read, that hold the id; None where there are several ids.
+      ids: published ids, such as (7,); several where a class has several.
+      name: of class or void id, or "void", "void of kind scene".
+      kind: "" for a class, else one of labels.KINDS; "" for void as a whole.
+      level: "class"; "void" for all of it; "kind"; "id" of void.
+      shares: of each labelled split, the share of pixels, 0..1; None where the split has no pixel that counts.
+      frames: of each labelled split, label maps, of those read, that hold the id; None where there are several ids.
     """
 
     ids: tuple[int, ...]

@@ -34,13 +34,13 @@ def same(here: np.ndarray, there: np.ndarray) -> list[tuple[int, int]]:
     """Pictures of `here` that look as one of `there` does.
 
     Two pictures are the same where the root mean square of their difference is at most 4 grey levels and at most a
-    tenth of their contrast (and always where it is at most half a level).
+    tenth of their contrast. They always are where it is at most half a level.
 
     Args:
-        here, there: uint8 [n, SIDE * SIDE] and [m, SIDE * SIDE].
+      here, there: uint8 [n, SIDE * SIDE] and [m, SIDE * SIDE].
 
     Returns:
-        (i, j) for each i of `here` that has one, j the nearest of `there`.
+      (i, j) for each i of `here` that has one, j the nearest of `there`.
     """
     found = []
     if not len(there):

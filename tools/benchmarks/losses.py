@@ -2,7 +2,7 @@
 
 Against (a) stock Keras, SparseCategoricalCrossentropy(ignore_class=255) + keras.losses.Dice on one-hot labels, and (b)
 the bare limit, TensorFlow's fused sparse softmax cross entropy alone, each by itself and compiled by XLA. Times are the
-fastest of interleaved rounds in one process. Memory is the peak of a process of its own (TensorFlow included), the
+fastest of interleaved rounds in one process. Memory is the peak of a process of its own, TensorFlow included. It is the
 median of three, since XLA compiles on several threads, whose heaps differ by some 10 MiB from run to run.
 """
 

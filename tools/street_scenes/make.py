@@ -34,16 +34,16 @@ def make_set(output_dir: str | os.PathLike, options: Options, num_workers: int =
     """Writes the whole set, or nothing.
 
     Args:
-        output_dir: folder to create; an empty folder is taken, a finished set of the same options is checked.
-        options: what to draw.
-        num_workers: processes; 0 = one per core, but none besides this one for a small set. Changes no byte.
-        progress: whether to show a progress bar on stderr.
+      output_dir: folder to create; an empty folder is taken, a finished set of the same options is checked.
+      options: what to draw.
+      num_workers: processes; 0 = one per core, but none besides this one for a small set. Changes no byte.
+      progress: whether to show a progress bar on stderr.
 
     Returns:
-        True where the set was written, False where it was there already and every file of it is as it was written.
+      True where the set was written, False where it was there already and every file of it is as it was written.
 
     Raises:
-        ValueError: for bad options, or where the folder holds anything else; one line that says what to do.
+      ValueError: for bad options, or where the folder holds anything else; one line that says what to do.
     """
     options.check()
     if num_workers < 0:

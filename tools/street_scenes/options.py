@@ -77,8 +77,8 @@ class Options:
 def has_feature(feature: str, options: Options, split: str, number: int) -> bool:
     """Whether a scene has a feature.
 
-    Scenes come in blocks of 16, and each scene of a block draws from a sixteenth of [0, 1) of its own, in an order
-    mixed per block and feature. So any block has a feature about as often as it should.
+    Scenes come in blocks of 16. Each scene of a block draws from a sixteenth of [0, 1) of its own, in an order mixed
+    per block and feature. So any block has a feature about as often as it should.
     """
     share = FEATURE_SHARES[feature]
     if options.unseen_void and feature in UNSEEN_SHARES:

@@ -17,8 +17,8 @@ def draw_scene(options: Options, split: str, number: int) -> tuple[np.ndarray, n
     """Draws scene `number` of a split.
 
     Returns:
-        image uint8 [height, width, 3]; ids uint8 [height, width], Cityscapes' ids; and what the scene tells of itself:
-        {"layout", "light", "void": [{"family", "id", "seen", "box" [top, left, bottom, right) in px, "pixels"}]}.
+      image uint8 [height, width, 3]; ids uint8 [height, width], Cityscapes' ids; and what the scene tells of itself:
+      {"layout", "light", "void": [{"family", "id", "seen", "box" [top, left, bottom, right) in px, "pixels"}]}.
     """
     world = World(options, split, number)
     layout = plan_street(world)
@@ -49,7 +49,7 @@ def take_picture(world: World) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Halves the canvas, adds bonnet and border, and takes the picture with a noisy sensor.
 
     Returns:
-        image uint8 [H, W, 3], ids uint8 [H, W], instances int32 [H, W] (0 = no void object).
+      image uint8 [H, W, 3], ids uint8 [H, W], instances int32 [H, W] (0 = no void object).
     """
     options, light, rng = world.options, world.light, world.rng
     height, width = options.height, options.width

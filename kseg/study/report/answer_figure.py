@@ -1,7 +1,7 @@
 """The one chart of docs/answer.md: what each treatment costs the classes against what it catches of each kind of void.
 
 Drawn from several study.json, since the heads that start alike are a study of their own. The numbers drawn stand in the
-file too (its description), so that a page and its chart can be held against the studies without comparing pictures.
+file too, as its description. So a page and its chart can be held against the studies without comparing pictures.
 """
 
 import io

@@ -16,7 +16,7 @@ def format_of(options: Options) -> str:
     """The format of the labels, told by looking where it is not named: one of `options.FORMATS`, or `MASKS`.
 
     Raises:
-        ValueError: a file of no known format.
+      ValueError: a file of no known format.
     """
     if options.pairs or options.label_format in ("ids", "palette", "rgb"):
         return MASKS
@@ -44,7 +44,7 @@ def read(kind: str, options: Options, table, passed: pairing.Passed, say):
     """(table, {split: pairs}) of files of annotations in this format.
 
     Raises:
-        ValueError, OSError: files that are wrong, or do not fit together.
+      ValueError, OSError: files that are wrong, or do not fit together.
     """
     sources = _sources(kind, options, passed)
     many, where = [source[2] for source in sources], [source[3] for source in sources]

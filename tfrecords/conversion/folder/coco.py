@@ -12,7 +12,7 @@ def read(path: pathlib.Path, passed) -> notes.Notes:
     Annotations of an image that is not listed, and those without a segmentation, are passed over.
 
     Raises:
-        ValueError: it is no such file.
+      ValueError: it is no such file.
     """
     try:
         found = json.loads(path.read_bytes())

@@ -20,17 +20,17 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
     """Converts a folder of own data.
 
     Args:
-        options: what and how.
-        records_dir: folder to make or to add to, as of `tfrecords.write`.
-        say: called with each line about what was found.
-        whole: given splits, gives them without the pairs of which a file is damaged.
-        **write: options of `tfrecords.write`.
+      options: what and how.
+      records_dir: folder to make or to add to, as of `tfrecords.write`.
+      say: called with each line about what was found.
+      whole: given splits, gives them without the pairs of which a file is damaged.
+      **write: options of `tfrecords.write`.
 
     Returns:
-        The folder's manifest.
+      The folder's manifest.
 
     Raises:
-        ValueError, OSError: wrong options or inputs; one line.
+      ValueError, OSError: wrong options or inputs; one line.
     """
     passed = pairing.Passed()
     if not (options.images_dir or options.labels_dir or options.pairs):

@@ -14,11 +14,11 @@ def read(path: pathlib.Path, passed) -> notes.Notes:
     """Classes in the task's order, and what is drawn in each image.
 
     Args:
-        path: annotations.xml.
-        passed: counts shapes without an area.
+      path: annotations.xml.
+      passed: counts shapes without an area.
 
     Raises:
-        ValueError: it is no such file.
+      ValueError: it is no such file.
     """
     try:
         root = ElementTree.parse(path).getroot()

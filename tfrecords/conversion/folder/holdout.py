@@ -9,7 +9,7 @@ def with_val(splits, options, say) -> dict[str, list]:
     """Splits by their names; one without a name is cut in two, by whole sequences where there are some.
 
     Raises:
-        ValueError: a share that is none, or that is not needed.
+      ValueError: a share that is none, or that is not needed.
     """
     fraction = options.val_fraction
     if fraction is not None and not 0 <= fraction < 1:

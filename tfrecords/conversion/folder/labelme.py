@@ -14,12 +14,12 @@ def read(folder: pathlib.Path, paths, passed) -> notes.Notes:
     """Classes by name, and what is drawn in each image, in the file's order.
 
     Args:
-        folder: below which `paths` lie.
-        paths: the JSON files.
-        passed: counts shapes without an area.
+      folder: below which `paths` lie.
+      paths: the JSON files.
+      passed: counts shapes without an area.
 
     Raises:
-        ValueError: a file is no such file.
+      ValueError: a file is no such file.
     """
     rows: dict[str, dict] = {}
     frames = {}

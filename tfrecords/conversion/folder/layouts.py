@@ -45,7 +45,7 @@ def found(options: Options, preset, passed: pairing.Passed) -> tuple[list[Part],
     """The parts, and the table of classes where the layout brings one.
 
     Raises:
-        ValueError, OSError: folders or lists that do not fit.
+      ValueError, OSError: folders or lists that do not fit.
     """
     root = pathlib.Path(options.labels_dir or options.images_dir)
     table = None
@@ -99,7 +99,7 @@ def chosen(images: dict, lists: dict[str, str], passed: pairing.Passed, strict: 
     """{split: keys of `images`} as files of names say; what none of them names is passed over.
 
     Raises:
-        ValueError: a name that is no picture's (where `strict`), or is in two lists.
+      ValueError: a name that is no picture's (where `strict`), or is in two lists.
     """
     index, owner, made = names.Names(images), {}, {}
     for split, path in lists.items():

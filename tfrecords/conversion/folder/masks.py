@@ -21,9 +21,9 @@ class Reader:
     """Ids of a mask's bytes.
 
     Attributes:
-        lookup: 256 bytes, stored value -> id; b"" where values are ids.
-        colors: (red, green, blue, id, name) of each colour.
-        by_color: read palette pictures by their colours, too, and not by index.
+      lookup: 256 bytes, stored value -> id; b"" where values are ids.
+      colors: (red, green, blue, id, name) of each colour.
+      by_color: read palette pictures by their colours, too, and not by index.
     """
 
     lookup: bytes = b""
@@ -70,12 +70,12 @@ def decode(data: bytes, name: str, by_color: bool = False) -> np.ndarray:
     """What a mask stores: uint8 [H, W], values or palette indices, or uint8 [H, W, 3], colours.
 
     Args:
-        data: a file's bytes.
-        name: what to call it in messages.
-        by_color: give a palette picture's colours.
+      data: a file's bytes.
+      name: what to call it in messages.
+      by_color: give a palette picture's colours.
 
     Raises:
-        ValueError: a JPEG (it does not keep values), damaged, or values above 255.
+      ValueError: a JPEG (it does not keep values), damaged, or values above 255.
     """
     if data[:2] == b"\xff\xd8":
         raise ValueError(f"label {name} is a JPEG, which does not keep ids or colours; export the masks as PNG")

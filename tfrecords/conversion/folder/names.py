@@ -11,7 +11,7 @@ class Names:
     """Finds keys by what files call them.
 
     Args:
-        paths: key -> file; the key is the path below a folder, with or without suffix.
+      paths: key -> file; the key is the path below a folder, with or without suffix.
     """
 
     def __init__(self, paths: dict[str, pathlib.Path]):
@@ -29,7 +29,7 @@ class Names:
         """The key that `name` means; None where there is none.
 
         Raises:
-            ValueError: it means several.
+          ValueError: it means several.
         """
         name = name.replace("\\", "/").removeprefix("./")
         if name in self._exact:
@@ -50,8 +50,8 @@ def read_list(path: str | os.PathLike) -> list[str]:
     """The names in a file, one a line; of lines of several columns (image, label) the first.
 
     Raises:
-        ValueError: it holds none.
-        OSError: it cannot be read.
+      ValueError: it holds none.
+      OSError: it cannot be read.
     """
     lines = [line.strip() for line in pathlib.Path(path).read_text(errors="replace").splitlines()]
     names = [re.split(r"[,;\t]|\s+(?=\S+\.\w+$)", line)[0].strip() for line in lines if line and line[0] != "#"]
@@ -64,8 +64,8 @@ def read_pairs(path: str | os.PathLike) -> list[dict]:
     """The rows of a CSV of pairs: "image", and "label", "split", "sequence" as far as it has them.
 
     Raises:
-        ValueError: it has no column "image".
-        OSError: it cannot be read.
+      ValueError: it has no column "image".
+      OSError: it cannot be read.
     """
     text = pathlib.Path(path).read_bytes().decode("utf-8-sig", "replace")
     first = text.splitlines()[0] if text.strip() else ""

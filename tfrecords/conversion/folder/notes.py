@@ -19,10 +19,10 @@ class Frame:
     """What is drawn in one picture.
 
     Attributes:
-        path: the file that says so.
-        height, width: of the picture, px, upright.
-        shapes: [[class, kind, value], ...] in the order of painting; class as in `Notes.rows`, the rest as in
-            shapes.paint.
+      path: the file that says so.
+      height, width: of the picture, px, upright.
+      shapes: [[class, kind, value], ...] in the order of painting; class as in `Notes.rows`, the rest as in
+        shapes.paint.
     """
 
     path: pathlib.Path
@@ -36,8 +36,8 @@ class Notes:
     """What the files of one split say.
 
     Attributes:
-        rows: of classes: "key", by which shapes name them, "name", and "id", "color", "void" as far as known.
-        frames: the picture's name, as the files give it -> Frame.
+      rows: of classes: "key", by which shapes name them, "name", and "id", "color", "void" as far as known.
+      frames: the picture's name, as the files give it -> Frame.
     """
 
     rows: list[dict]
@@ -48,7 +48,7 @@ def joined(many: list[Notes], where) -> list[dict]:
     """The classes of all splits: of formats that number them, all must be the same.
 
     Raises:
-        ValueError: they differ; `where` are the files.
+      ValueError: they differ; `where` are the files.
     """
     numbered = [notes for notes in many if any("id" in row for row in notes.rows)]
     for notes, path in zip(many, where):
@@ -69,12 +69,12 @@ def table_of(name: str, rows: list[dict], uncovered: str) -> tuple[labels.LabelT
     """The table of these classes, {key: id}, and the id of pixels that no shape covers.
 
     Args:
-        name: of the table.
-        rows: as of `Notes`, with ids.
-        uncovered: the class of such pixels; "": they are void, but where there is one class alone.
+      name: of the table.
+      rows: as of `Notes`, with ids.
+      uncovered: the class of such pixels; "": they are void, but where there is one class alone.
 
     Raises:
-        ValueError: no class, or ids beyond 0..255.
+      ValueError: no class, or ids beyond 0..255.
     """
     if not rows:
         raise ValueError(f"{name}: no class is named, and nothing is drawn")
@@ -101,7 +101,7 @@ def by_table(table: labels.LabelTable, rows: list[dict], uncovered: str) -> tupl
     """As `table_of`, by a table that is given: classes are found by name, or by id where the format has ids.
 
     Raises:
-        ValueError: a class that the table lacks; names the nearest.
+      ValueError: a class that the table lacks; names the nearest.
     """
     known: dict[str, int] = {}
     for label in table.labels:

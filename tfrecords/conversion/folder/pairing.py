@@ -36,11 +36,11 @@ def find(folder: str | os.PathLike, suffixes, passed: Passed, known=()) -> list[
     """Files below `folder` with one of these suffixes (lower case), in order of their names.
 
     Args:
-        passed: counts what has none of them, but for files with one of the suffixes `known`.
+      passed: counts what has none of them, but for files with one of the suffixes `known`.
 
     Raises:
-        OSError: a folder cannot be read.
-        ValueError: links that lead back into a folder above.
+      OSError: a folder cannot be read.
+      ValueError: links that lead back into a folder above.
     """
     found: list[pathlib.Path] = []
 
@@ -71,12 +71,12 @@ def keyed(paths, folder, suffix: str = "", drop: str = "") -> dict[str, pathlib.
     """What image and label have in common -> file: the path below `folder`, without suffix.
 
     Args:
-        suffix: what every file's name ends in, with or without the picture's own suffix ("_mask", "_mask.png"). Files
-            that do not end in it are left out.
-        drop: a regular expression of what is taken out of each name ("camera|label").
+      suffix: what every file's name ends in, with or without the picture's own suffix ("_mask", "_mask.png"). Files
+        that do not end in it are left out.
+      drop: a regular expression of what is taken out of each name ("camera|label").
 
     Raises:
-        ValueError: two files of one name.
+      ValueError: two files of one name.
     """
     found: dict[str, pathlib.Path] = {}
     for path in paths:

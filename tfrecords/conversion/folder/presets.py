@@ -16,14 +16,14 @@ class Preset:
     """A published data set.
 
     Attributes:
-        table: its ids.
-        splits: (split, folder of images, folder of labels or None), below the data set's folder. With * it is every
-            such folder; with | the first that is there.
-        image_suffix, label_suffix, drop: as in pairing.keyed.
-        lists: (split, file of names), below the data set's folder: where they are there, they say what is used.
-        inside: names of the folder that the data set may be in, below what is given.
-        known: endings of files that lie beside the labels and are not asked for.
-        by_color: labels are pictures in the table's colours.
+      table: its ids.
+      splits: (split, folder of images, folder of labels or None), below the data set's folder. With * it is every
+        such folder; with | the first that is there.
+      image_suffix, label_suffix, drop: as in pairing.keyed.
+      lists: (split, file of names), below the data set's folder: where they are there, they say what is used.
+      inside: names of the folder that the data set may be in, below what is given.
+      known: endings of files that lie beside the labels and are not asked for.
+      by_color: labels are pictures in the table's colours.
     """
 
     table: labels.LabelTable
@@ -183,7 +183,7 @@ def find(classes: str) -> Preset | None:
     """The preset that --classes names; None where it names a file, or nothing.
 
     Raises:
-        FileNotFoundError: neither; the message has the nearest preset.
+      FileNotFoundError: neither; the message has the nearest preset.
     """
     if not classes or classes in PRESETS or os.path.exists(classes):
         return PRESETS.get(classes)

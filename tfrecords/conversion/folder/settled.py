@@ -9,13 +9,13 @@ def settled(table, splits, seen, of_ids, say, published=False):
     """The table, and the reader of masks, once it is known what the masks hold.
 
     Args:
-        table: that is given; None for one of what is found.
-        splits: name -> pairs.
-        seen: of all labels.
-        of_ids: masks hold ids, whatever their channels.
-        say: called with lines about what was decided.
-        published: the table is complete. To another, id 255 is added as void where masks have it: lists of classes,
-            such as COCO's or Ultralytics', cannot say that.
+      table: that is given; None for one of what is found.
+      splits: name -> pairs.
+      seen: of all labels.
+      of_ids: masks hold ids, whatever their channels.
+      say: called with lines about what was decided.
+      published: the table is complete. To another, id 255 is added as void where masks have it: lists of classes,
+        such as COCO's or Ultralytics', cannot say that.
     """
     ids = [int(number) for number in seen.pixels.nonzero()[0]]
     known = {label.id for label in table.labels} if table else None

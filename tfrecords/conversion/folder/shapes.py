@@ -21,7 +21,7 @@ class Reader:
     """Ids of a payload: JSON {"size": [H, W], "shapes": [[id, kind, value], ...]}, kinds as in `paint`.
 
     Attributes:
-        uncovered: the id of pixels that no shape covers.
+      uncovered: the id of pixels that no shape covers.
     """
 
     uncovered: int = 255
@@ -54,12 +54,12 @@ def paint(ids: np.ndarray, number: int, kind: str, value) -> None:
     """Paints one shape into `ids` uint8 [H, W].
 
     Args:
-        number: its id.
-        kind: "polygons", a list of rings [x0, y0, x1, y1, ...], each of them filled; "rings", an outer ring and holes,
-            filled by parity; "rle", COCO's {"size": [H, W], "counts": list or text}, column by column; "rows", CVAT's
-            [left, top, width, height, counts], row by row; "bitmap", Supervisely's [x, y, base64 of a packed PNG];
-            "png", the same unpacked; "ellipse" and "box", [x, y, rx, ry, degrees]: centre, half axes, and their turn,
-            clockwise as a picture is seen.
+      number: its id.
+      kind: "polygons", a list of rings [x0, y0, x1, y1, ...], each of them filled; "rings", an outer ring and holes,
+        filled by parity; "rle", COCO's {"size": [H, W], "counts": list or text}, column by column; "rows", CVAT's
+        [left, top, width, height, counts], row by row; "bitmap", Supervisely's [x, y, base64 of a packed PNG];
+        "png", the same unpacked; "ellipse" and "box", [x, y, rx, ry, degrees]: centre, half axes, and their turn,
+        clockwise as a picture is seen.
     """
     if kind == "polygons":
         for ring in value:
@@ -94,7 +94,7 @@ def inside(height: int, width: int, rings) -> np.ndarray:
     polygons that share an edge share no pixel and leave none out.
 
     Args:
-        rings: each [x0, y0, x1, y1, ...] in px, at least three points.
+      rings: each [x0, y0, x1, y1, ...] in px, at least three points.
     """
     crossings = np.zeros((height, width + 1), np.int32)
     for ring in rings:

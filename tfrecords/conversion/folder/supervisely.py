@@ -25,7 +25,7 @@ def read(dataset: pathlib.Path, project: pathlib.Path, passed) -> notes.Notes:
     """Classes in the project's order, and what is drawn in each image of a data set, in the file's order.
 
     Raises:
-        ValueError: a file is no such file.
+      ValueError: a file is no such file.
     """
     path = project / "meta.json"
     try:

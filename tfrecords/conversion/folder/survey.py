@@ -21,10 +21,10 @@ class Survey:
     """What all labels hold.
 
     Attributes:
-        pixels: int64 [256], of each id.
-        colors: packed colour -> pixels, of masks of three channels without a table.
-        in_color: whether any of these is in colour; else all three channels of each are the same ids.
-        void: sequence -> [frames, int32 [H, W], in how many a position is void].
+      pixels: int64 [256], of each id.
+      colors: packed colour -> pixels, of masks of three channels without a table.
+      in_color: whether any of these is in colour; else all three channels of each are the same ids.
+      void: sequence -> [frames, int32 [H, W], in how many a position is void].
     """
 
     pixels: np.ndarray
@@ -37,12 +37,12 @@ def look(pairs, void_ids, num_workers: int, progress: bool, allow_colors: bool =
     """Reads all labels of `pairs`.
 
     Args:
-        void_ids: ids to look for at fixed places; () for none.
-        num_workers, progress: as in tfrecords.write.
-        allow_colors: collect colours where a mask is in colour and its reader has none.
+      void_ids: ids to look for at fixed places; () for none.
+      num_workers, progress: as in tfrecords.write.
+      allow_colors: collect colours where a mask is in colour and its reader has none.
 
     Raises:
-        ValueError: the first label that cannot be read.
+      ValueError: the first label that cannot be read.
     """
     sizes = collections.Counter(pair.sequence for pair in pairs)
     watched = {name for name, count in sizes.items() if count >= FIXED_MIN_FRAMES} if void_ids else set()

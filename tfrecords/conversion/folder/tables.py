@@ -54,8 +54,8 @@ def read(path: str | os.PathLike) -> labels.LabelTable:
     """The table in a file of classes.
 
     Raises:
-        ValueError: not one of the notations, or a row that is wrong; the message names file and row.
-        OSError: it cannot be read.
+      ValueError: not one of the notations, or a row that is wrong; the message names file and row.
+      OSError: it cannot be read.
     """
     path = pathlib.Path(path)
     text = path.read_bytes().decode("utf-8-sig", "replace")
@@ -140,11 +140,11 @@ def from_rows(name: str, rows: list[dict]) -> labels.LabelTable:
     """The table of these rows.
 
     Args:
-        name: of the table.
-        rows: dicts with "name" and, as far as known, "id" (int or text), "class", "void", "color".
+      name: of the table.
+      rows: dicts with "name" and, as far as known, "id" (int or text), "class", "void", "color".
 
     Raises:
-        ValueError: the row, what it has, and what was expected.
+      ValueError: the row, what it has, and what was expected.
     """
     says_void = any(row.get("void") or _kind(row.get("class")) for row in rows)
     entries = []

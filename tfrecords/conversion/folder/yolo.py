@@ -20,13 +20,13 @@ def splits(path: pathlib.Path, images_dir: str, suffixes, passed) -> tuple[dict,
     """What a YAML says: ({split: {key: picture}}, its content, masks_dir or "").
 
     Args:
-        path: of the YAML.
-        images_dir: the data set's folder, where it is not what the YAML says.
-        suffixes: of pictures.
-        passed: counts what is passed over.
+      path: of the YAML.
+      images_dir: the data set's folder, where it is not what the YAML says.
+      suffixes: of pictures.
+      passed: counts what is passed over.
 
     Raises:
-        ValueError: it is no such file, or its folders are not there.
+      ValueError: it is no such file, or its folders are not there.
     """
     found = content(path)
     if not isinstance(found, dict) or not any(found.get(name) for name in _SPLITS) or "names" not in found:
@@ -76,13 +76,13 @@ def read(pictures: dict[str, pathlib.Path], texts: dict[str, pathlib.Path], name
     """What is drawn in each picture, in the file's order.
 
     Args:
-        pictures: key -> picture, whose size is needed.
-        texts: key -> .txt of polygons.
-        names: of the classes, by number; [] where nothing names them.
-        passed: counts lines that are boxes.
+      pictures: key -> picture, whose size is needed.
+      texts: key -> .txt of polygons.
+      names: of the classes, by number; [] where nothing names them.
+      passed: counts lines that are boxes.
 
     Raises:
-        ValueError: a line that is no polygon, or of a class that has no name.
+      ValueError: a line that is no polygon, or of a class that has no name.
     """
     frames, most = {}, -1
     for key, path in texts.items():
@@ -125,7 +125,7 @@ def upright_size(path: pathlib.Path) -> tuple[int, int]:
     """Height and width of a picture as a viewer shows it, px, of its header alone.
 
     Raises:
-        ValueError: it is no picture.
+      ValueError: it is no picture.
     """
     try:
         with Image.open(path) as picture:
