@@ -7,13 +7,13 @@ from tfrecords import files, manifest
 from tfrecords.review import findings, look, page, text
 
 # What is looked at of each split where no page is asked for.
-_PICTURES, _RECORDS = 40, 3000
+_PICTURES, _RECORDS = 40, 1000
 
 
 def review(records_dir, path: str = "", num_workers: int = 0, progress: bool = False, say=print, table: bool = True):
     """Says what the records hold and what is suspicious in them, and writes a page.
 
-    With a page everything is read. Without one, of each split at most 3000 label maps, and 40 pictures for the edges;
+    With a page everything is read. Without one, of each split at most 1000 label maps, and 40 pictures for the edges;
     pixels are the manifest's, and exact.
 
     Args:
