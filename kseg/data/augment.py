@@ -44,10 +44,10 @@ class Window(NamedTuple):
 def check_options(options, crop_size) -> None:
     """Raises ValueError, in one line, for values of config.augment (or a crop size) that cannot be meant."""
     if len(crop_size) != 2 or min(crop_size) < 1:
-        raise ValueError(f"data.crop_size is {tuple(crop_size)}; expected a height and a width in px, both >= 1.")
+        raise ValueError(f"config.data.crop_size={tuple(crop_size)}: expected a height and a width in px, both >= 1.")
     if not 0 < options.scale_min <= options.scale_max:
         raise ValueError(
-            f"augment.scale_min is {options.scale_min} and augment.scale_max {options.scale_max}; "
+            f"config.augment.scale_min={options.scale_min} and config.augment.scale_max={options.scale_max}: "
             "expected 0 < scale_min <= scale_max."
         )
     ranges = {
@@ -61,9 +61,11 @@ def check_options(options, crop_size) -> None:
     }
     for name, (low, high) in ranges.items():
         if not low <= options[name] <= high:
-            raise ValueError(f"augment.{name} is {options[name]}; expected a number from {low} to {high}.")
+            raise ValueError(f"config.augment.{name}={options[name]}: expected a number from {low} to {high}.")
     if not 0 < options.cat_max_ratio <= 1:
-        raise ValueError(f"augment.cat_max_ratio is {options.cat_max_ratio}; expected a share above 0, up to 1 (off).")
+        raise ValueError(
+            f"config.augment.cat_max_ratio={options.cat_max_ratio}: expected a share above 0, 1 is off."
+        )
 
 
 def draw_window(uniforms, image_size, crop_size, scale_min, scale_max, flip=True, rotate_degrees=0.0) -> Window:

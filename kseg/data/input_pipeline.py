@@ -63,7 +63,7 @@ def train_dataset(
             "use a multiple."
         )
     if not 0 <= config.train.seed < 2**31:
-        raise ValueError(f"train.seed is {config.train.seed}; expected 0 to {2**31 - 1}.")
+        raise ValueError(f"config.train.seed={config.train.seed}: expected 0 to {2**31 - 1}.")
     split = config.data.train_split
     indices = splits.split_calibration(config, manifest)[0]
     if not len(indices) or not manifest.split(split).has_labels:

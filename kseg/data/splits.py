@@ -30,7 +30,7 @@ def split_calibration(config, manifest) -> tuple[np.ndarray, np.ndarray]:
     """
     fraction, split = config.data.calibration_fraction, config.data.train_split
     if not 0 <= fraction < 1:
-        raise ValueError(f"data.calibration_fraction is {fraction}; expected a share from 0 (none) to below 1.")
+        raise ValueError(f"config.data.calibration_fraction={fraction}: expected a share from 0 (none) to below 1.")
     image_ids = manifest.index(split).image_ids
     everything = np.arange(len(image_ids), dtype=np.int64)
     if fraction == 0:
@@ -49,8 +49,8 @@ def split_calibration(config, manifest) -> tuple[np.ndarray, np.ndarray]:
                 unused += frames[-block - gap : -block]
     if not held_out:
         raise ValueError(
-            f"data.calibration_fraction is {fraction}, but no sequence of split {split!r} has frames enough to hold "
-            f"some out after a gap ({len(image_ids)} images, {len(sequences)} sequences); set it to 0."
+            f"config.data.calibration_fraction={fraction}, but no sequence of split {split!r} has frames enough to "
+            f"hold some out after a gap ({len(image_ids)} images, {len(sequences)} sequences); set it to 0."
         )
     held_out = np.sort(np.array(held_out, np.int64))
     return np.setdiff1d(everything, np.concatenate([held_out, np.array(unused, np.int64)])), held_out

@@ -34,10 +34,10 @@ def check_names(names) -> None:
     """Raises ValueError, in one line, for an unknown op, or where the library is not installed."""
     for name in names:
         if name not in _OPS:
-            raise ValueError(f"augment.addons names {name!r}; expected some of {', '.join(_OPS)}.")
+            raise ValueError(f"config.augment.addons names {name!r}: expected some of {', '.join(_OPS)}.")
     if names and importlib.util.find_spec("tensorflow_addons") is None:
         raise ValueError(
-            f"augment.addons={tuple(names)} needs tensorflow-addons, which is not installed; "
+            f"config.augment.addons={tuple(names)} needs tensorflow-addons, which is not installed; "
             "pip install 'kseg[addons]' on Python 3.11, or set it to ()."
         )
 

@@ -87,7 +87,7 @@ MISTAKES = [
     ("predict --server=grpc://localhost:1 --output_dir=new --deadline_seconds=0.3 images", "localhost:1: UNAVAILABLE"),
     # Numbers that cannot be.
     (f"{TRAIN} --config.train.batch_size=3 --config.train.accumulation_steps=2", "batch_size=3: expected a multiple"),
-    (f"{TRAIN} --config.data.crop_size=512", "data.crop_size is (512,); expected a height and a width"),
+    (f"{TRAIN} --config.data.crop_size=512", "config.data.crop_size=(512,): expected a height and a width"),
     ("make-street-scenes --output_dir=new --height=10", "--height=10: expected at least 64"),
     ("export --workdir=run --export_dir=new --warmup_sizes=512", "--warmup_sizes=512: expected HEIGHTxWIDTH"),
 ]  # fmt: skip

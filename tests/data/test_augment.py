@@ -277,13 +277,13 @@ def test_copy_paste_moves_half_of_the_classes_and_neither_void_nor_padding():
 @pytest.mark.parametrize(
     "key, value, words",
     [
-        ("scale_min", 0.0, "augment.scale_min is 0.0 and augment.scale_max 2.0; expected 0 <"),
+        ("scale_min", 0.0, "config.augment.scale_min=0.0 and config.augment.scale_max=2.0: expected 0 <"),
         ("scale_max", 0.1, "expected 0 < scale_min <= scale_max"),
-        ("rotate_degrees", -1.0, "augment.rotate_degrees is -1.0; expected a number from 0 to 180"),
-        ("contrast", 1.0, "augment.contrast is 1.0"),
-        ("hue", 0.6, "augment.hue is 0.6"),
-        ("cat_max_ratio", 0.0, "augment.cat_max_ratio is 0.0"),
-        ("cutmix_probability", 1.5, "augment.cutmix_probability is 1.5"),
+        ("rotate_degrees", -1.0, "config.augment.rotate_degrees=-1.0: expected a number from 0 to 180"),
+        ("contrast", 1.0, "config.augment.contrast=1.0"),
+        ("hue", 0.6, "config.augment.hue=0.6"),
+        ("cat_max_ratio", 0.0, "config.augment.cat_max_ratio=0.0"),
+        ("cutmix_probability", 1.5, "config.augment.cutmix_probability=1.5"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused_in_one_line(key, value, words):
@@ -296,5 +296,5 @@ def test_options_that_cannot_be_meant_are_refused_in_one_line(key, value, words)
 
 
 def test_a_crop_size_that_cannot_be_meant_is_refused():
-    with pytest.raises(ValueError, match=r"data.crop_size is \(0, 8\)"):
+    with pytest.raises(ValueError, match=r"config.data.crop_size=\(0, 8\)"):
         augment.check_options(config_module.default().augment, (0, 8))

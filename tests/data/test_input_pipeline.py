@@ -305,7 +305,7 @@ def test_nothing_is_held_out_at_fraction_zero_and_what_cannot_be_is_refused(mani
     with pytest.raises(ValueError, match="no sequence of split 'train' has frames enough"):
         splits.split_calibration(config, _with_ids(manifest, ["a_0", "a_1"]))
     config.data.calibration_fraction = 1.0
-    with pytest.raises(ValueError, match="data.calibration_fraction is 1.0; expected a share from 0"):
+    with pytest.raises(ValueError, match="config.data.calibration_fraction=1.0: expected a share from 0"):
         splits.split_calibration(config, manifest)
 
 
@@ -317,7 +317,7 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(manifest, pairs, tmp_p
     with pytest.raises(ValueError, match="has 13 images to train on and no labels"):
         input_pipeline.train_dataset(config, unlabelled, "ignore")
     config.train.seed = -1
-    with pytest.raises(ValueError, match="train.seed is -1"):
+    with pytest.raises(ValueError, match="config.train.seed=-1"):
         input_pipeline.train_dataset(config, manifest, "ignore")
     config.train.seed, config.data.train_split = 0, "nowhere"
     with pytest.raises(ValueError, match="nowhere"):
