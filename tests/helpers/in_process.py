@@ -76,7 +76,10 @@ def _forget():
         del sys.modules[name]
     known = flags.FLAGS
     defined = known.flags_by_module_dict().items()
-    names = {flag.name for module, found in defined for flag in found if module.startswith("kseg.commands.")}
+    # absl knows a module that disclaims its flags by its id. One imported later may have the id of a forgotten one, and
+    # its flags then count as those of the caller, importlib.
+    ours = ("kseg.commands.", "importlib.")
+    names = {flag.name for module, found in defined for flag in found if module.startswith(ours)}
     for name in names | {name for name in known if name == "config" or name.startswith("config.")}:
         if name in known:
             delattr(known, name)
