@@ -63,9 +63,7 @@ def check_options(options, crop_size) -> None:
         if not low <= options[name] <= high:
             raise ValueError(f"config.augment.{name}={options[name]}: expected a number from {low} to {high}.")
     if not 0 < options.cat_max_ratio <= 1:
-        raise ValueError(
-            f"config.augment.cat_max_ratio={options.cat_max_ratio}: expected a share above 0, 1 is off."
-        )
+        raise ValueError(f"config.augment.cat_max_ratio={options.cat_max_ratio}: expected a share above 0, 1 is off.")
 
 
 def draw_window(uniforms, image_size, crop_size, scale_min, scale_max, flip=True, rotate_degrees=0.0) -> Window:
