@@ -43,7 +43,7 @@ def test_without_the_library_asking_for_an_op_says_what_to_install(monkeypatch):
 
 
 def test_unknown_ops_are_refused_by_name():
-    with pytest.raises(ValueError, match="names 'blur'; expected some of rotate, sharpness, equalize, gaussian_blur"):
+    with pytest.raises(ValueError, match="names 'blur': expected some of rotate, sharpness, equalize, gaussian_blur"):
         tfa_ops.check_names(("blur",))
 
 
