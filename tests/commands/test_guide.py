@@ -86,7 +86,9 @@ def test_a_script_without_a_guard_is_told_what_it_lacks(tmp_path):
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if "import the script that starts them" in line]
     assert any(line.startswith("error: ") for line in said)  # the worker
-    assert "ReimportedError" in done.stderr.splitlines()[-1] and 'if __name__ == "__main__":' in said[-1]
+    assert 'if __name__ == "__main__":' in said[-1]
+    # On a busy machine the parent may see that the worker is gone before it learns why; the worker has said it.
+    assert any(name in done.stderr.splitlines()[-1] for name in ("ReimportedError", "WorkerLostError"))
     assert not (tmp_path / "records").exists()
 
 
