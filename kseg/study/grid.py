@@ -14,6 +14,7 @@ A study configuration (configs/study_*.py) is an ml_collections.ConfigDict:
   block_frames, draws, margin    of the statistics
   frames_per_unit   optional, 1: how many frames that follow each other are counted together; divides block_frames
   objects           optional: {name: folder of photos}, see kseg/study/objects.py; set by --config.objects.NAME=FOLDER
+  objects_seen      optional: {height, aspect} at which the network sees photos, those of `objects.evaluate`
   headline          arms that figures compare
   folds             {arm: (group that is void in training, group that is unseen)}
   by_width          names of contrasts that differ in width alone
@@ -220,6 +221,9 @@ def _check_numbers(study):
             f"study {study.name}: block_frames={study.block_frames} is no multiple of frames_per_unit={per_unit}; "
             "blocks are drawn of whole units."
         )
+    for key, value in study.get("objects_seen", {}).items():
+        if key not in ("height", "aspect") or not 0 < value < math.inf:
+            raise ValueError(f"study {study.name}: objects_seen.{key}={value}: expected height or aspect, above 0.")
     if not 0 < study.margin < math.inf:
         raise ValueError(f"study {study.name}: margin={study.margin}: expected a share above 0, such as 0.01.")
 

@@ -15,22 +15,24 @@ from kseg import histograms, metrics
 from kseg.models import full_size
 from kseg.study import results
 
-HEIGHT = 360  # px at which the network sees a photo, its aspect kept: that of the frames it was trained on
+HEIGHT = 360  # px at which the network sees a photo, unless the study says the height of its training frames
 _BINS = 32  # of a photo's histograms, which serve resampling; the statistics are of all bins
 
 
-def evaluate(model, treatment, folder: str, height: int = HEIGHT) -> dict:
+def evaluate(model, treatment, folder: str, height: int = HEIGHT, aspect: float = 1.0) -> dict:
     """Counts every score of a treatment on the photos of a folder, photo by photo.
 
     Args:
       model: keras.Model, images [N, H, W, 3] (0..255) to logits.
       treatment: treatments.Treatment.
       folder: of photos.
-      height: px; logits are resized to the photo's own size before they are scored.
+      height: px at which the network sees a photo; logits are resized to the photo's own size before they are scored.
+      aspect: factor of a photo's width beside that; below 1 where the frames of training were squeezed so.
 
     Returns:
-      {"ids": [P names], "height", "scores": {score: {"statistics": of all photos together (`histograms.statistics`),
-      "thresholds": [B + 1], "rest", "object": packed [P, B]}}}; score > thresholds[b] flags bins b and above.
+      {"ids": [P names], "height", "aspect", "scores": {score: {"statistics": of all photos together
+      (`histograms.statistics`), "thresholds": [B + 1], "rest", "object": packed [P, B]}}}; score > thresholds[b] flags
+      bins b and above.
 
     Raises:
       ValueError, FileNotFoundError: no photos, one without a label of its size, or another label than 0, 1 and 255.
@@ -39,7 +41,7 @@ def evaluate(model, treatment, folder: str, height: int = HEIGHT) -> dict:
     fine = np.zeros((len(treatment.scores), len(pairs), 2, histograms.NUM_BINS), np.uint32)
     for place, (image_path, label_path) in enumerate(pairs):
         image, label = _read(image_path, label_path)
-        size = (height, max(1, round(height * image.shape[1] / image.shape[0])))
+        size = (height, max(1, round(aspect * height * image.shape[1] / image.shape[0])))
         bins = _bins(model, treatment, tf.constant(image)[None], tf.constant(size)).numpy()
         for score, score_bins in enumerate(bins):
             for side in (0, 1):
@@ -58,7 +60,7 @@ def evaluate(model, treatment, folder: str, height: int = HEIGHT) -> dict:
             "object": results.pack(coarse[:, 1]),
         }
     names = [os.path.splitext(os.path.basename(image))[0] for image, _ in pairs]
-    return {"ids": names, "height": height, "scores": out}
+    return {"ids": names, "height": height, "aspect": aspect, "scores": out}
 
 
 def photos(folder: str) -> list[tuple[str, str]]:

@@ -39,7 +39,7 @@ def of_run(folder: str, config, request: dict, pictures_dir: str = "") -> dict:
       config: its configuration.
       request: of the study: "test_split", what the run is evaluated on ("" = the images held out of training);
         "sequence_pattern" and "frames_per_unit", which frames are counted together; "objects", {name: folder} of photos
-        with never-seen objects (kseg/study/objects.py).
+        with never-seen objects, "objects_seen", the height and aspect they are seen at (kseg/study/objects.py).
       pictures_dir: gets pictures of the test split (kseg/study/report/picture_sheets.py); "" = none.
 
     Returns:
@@ -83,7 +83,8 @@ def of_run(folder: str, config, request: dict, pictures_dir: str = "") -> dict:
         result["held_out"] = _held_out(before, report)
     if request.get("objects"):
         result["objects"] = {
-            name: objects.evaluate(run.model, treatment, photos) for name, photos in request["objects"].items()
+            name: objects.evaluate(run.model, treatment, photos, **request.get("objects_seen", {}))
+            for name, photos in request["objects"].items()
         }
     return result
 

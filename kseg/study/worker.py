@@ -53,6 +53,7 @@ def start(study, run, workdir: str, identity: dict) -> int:
         "sequence_pattern": study.sequence_pattern,
         "frames_per_unit": study.get("frames_per_unit", 1),
         "objects": dict(study.get("objects", {})),
+        "objects_seen": dict(study.get("objects_seen", {})),
         "settings": grid.settings(run.config),
         "config": json.loads(run.config.to_json()),
     }

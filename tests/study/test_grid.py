@@ -9,7 +9,15 @@ from kseg.study import grid, measures
 
 
 @pytest.mark.parametrize(
-    "name", ["study_camvid", "study_camvid_lite0", "study_cityscapes", "study_smoke", "study_street_scenes"]
+    "name",
+    [
+        "study_camvid",
+        "study_camvid_lite0",
+        "study_cityscapes",
+        "study_cityscapes256",
+        "study_smoke",
+        "study_street_scenes",
+    ],
 )
 def test_every_study_configuration_expands_to_runs_that_the_treatments_accept(name):
     configuration = load_config(name)
@@ -17,6 +25,16 @@ def test_every_study_configuration_expands_to_runs_that_the_treatments_accept(na
     assert len({run.id for run in runs}) == len(runs)
     for run in runs:
         treatments.get(run.config.treatment, 11, run.config.loss)
+
+
+def test_how_photos_are_seen_is_checked_before_the_first_run():
+    study = load_config("study_cityscapes256")
+    study.objects_seen.aspect = 0.0
+    with pytest.raises(ValueError, match="objects_seen.aspect=0.0"):
+        grid.expand(study)
+    study.objects_seen = {"width": 256}
+    with pytest.raises(ValueError, match="objects_seen.width=256: expected height or aspect"):
+        grid.expand(study)
 
 
 @pytest.mark.parametrize("part", ["rates", "tuning"])

@@ -152,6 +152,8 @@ def test_photos_are_counted_one_by_one_object_and_rest(tmp_path):
         np.testing.assert_array_equal(results.unpack(score["rest"]).sum(-1), [400, 0])
         np.testing.assert_array_equal(results.unpack(score["object"]).sum(-1), [200, 400])
         assert 0 < score["statistics"]["auroc"] < 1
+    objects.evaluate(model, treatment, str(tmp_path / "p"), height=40, aspect=0.5)
+    assert seen[2:] == [(1, 40, 30, 3)] * 2
 
 
 def test_photos_that_cannot_be_counted_are_named(tmp_path):
