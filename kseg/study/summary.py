@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from kseg import iou
-from kseg.study import contrasts, measures, results
+from kseg.study import contrasts, levels, measures, results
 
 FORMAT = 1
 
@@ -113,6 +113,7 @@ def _arm(found, frames):
             if all(value is not None and np.isfinite(value) for value in values):
                 sequences.setdefault(sequence, {})[measure] = _spread(values)
     settings = first["settings"]
+    heights = [levels.of_run(result, frames) for result in found]
     return {
         "treatment": settings["treatment"]["name"],
         "settings": {
@@ -143,7 +144,7 @@ def _arm(found, frames):
         },
         "curve": _curve(evaluations),
         "training": _training([result["training"] for result in found]),
-    }
+    } | ({"levels": {name: _spread([level[name] for level in heights]) for name in heights[0]}} if heights[0] else {})
 
 
 def _forced_iou(result, frames):
