@@ -59,6 +59,11 @@ def default() -> ml_collections.ConfigDict:
     # Channels of the decoder's levels, from the coarsest: one for each level up to which it decodes, the finest of
     # which gives the logits. () = from width, all levels.
     model.decoder_widths = ()
+    # Convolutions of each of these levels, from the coarsest; () = two each.
+    model.decoder_convs = ()
+    model.decoder_block = "conv"  # conv: 3x3 convolutions | separable: depthwise 3x3, then 1x1
+    # Sides of windows, in positions of the coarsest features, whose means are seen beside each feature: (3, 7, 15).
+    model.pyramid_pooling = ()
     model.norm = "batch"  # batch (synchronized over replicas) | group | none
     model.upsample = "bilinear"  # bilinear | transpose
     model.activation = "relu"

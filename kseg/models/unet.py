@@ -16,6 +16,7 @@ from kseg import errors
 from kseg.models import encoders, layers
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+DECODER_BLOCKS = ("conv", "separable")
 
 _DECODER_LEVELS = 5  # an encoder's deepest feature map has stride 32
 
@@ -99,7 +100,8 @@ def decoder_levels(model):
         up = f"up{len(levels)}"
         first = next(name for name in (f"{up}_reduce", f"{up}_transpose") if name in names)
         skip = model.get_layer(f"{up}_concat").input[1]
-        levels.append((model.get_layer(first).input, skip, model.get_layer(f"{up}_act1").output))
+        acts = [name for name in names if name.startswith(f"{up}_act")]
+        levels.append((model.get_layer(first).input, skip, model.get_layer(f"{up}_act{len(acts) - 1}").output))
     return levels
 
 
@@ -150,12 +152,42 @@ def _encoder_from_scratch(x, config, seed):
 
 
 def _decoder(skips, config, seed):
-    x = skips[-1]
-    for level, channels in zip(reversed(range(len(skips) - 1)), _decoder_widths(config, len(skips) - 1)):
+    x = _pyramid_pooling(skips[-1], config, seed) if config.pyramid_pooling else skips[-1]
+    levels = len(skips) - 1
+    widths, convs = _decoder_widths(config, levels), _decoder_convs(config, levels)
+    for level, channels, count in zip(reversed(range(levels)), widths, convs):
         x = _up(x, channels, f"up{level}", config, seed)
         x = keras.layers.Concatenate(name=f"up{level}_concat")([x, skips[level]])
-        x = _block(x, channels, f"up{level}", config, seed)
+        x = _block(x, channels, f"up{level}", config, seed, count, config.decoder_block == "separable")
     return x
+
+
+def _pyramid_pooling(x, config, seed):
+    """The features, and beside each of them the means around it: of windows of several sides, a 1x1 convolution each.
+
+    Windows of fixed sides see the same of a large picture and of its tiles, which a mean of the whole would not.
+    Source: Zhao et al. 2017, "Pyramid Scene Parsing Network", whose windows divide the picture.
+    """
+    sides = tuple(config.pyramid_pooling)
+    if min(sides) < 2:
+        raise ValueError(f"config.model.pyramid_pooling={sides}: expected sides of windows, each of at least 2.")
+    channels, seen = max(1, x.shape[-1] // (2 * len(sides))), [x]
+    for side in sides:
+        name = f"up_pool{side}"
+        mean = keras.layers.AveragePooling2D(side, 1, padding="same", name=name)(x)
+        seen.append(_conv(mean, channels, 1, name, "", config, seed))
+    return keras.layers.Concatenate(name="up_pools")(seen)
+
+
+def _decoder_convs(config, levels):
+    """Convolutions of the decoder's levels, from the coarsest."""
+    convs = tuple(config.decoder_convs) or (2,) * levels
+    if len(convs) != levels or min(convs, default=1) < 1:
+        raise ValueError(
+            f"config.model.decoder_convs={convs}: expected {levels} numbers of at least 1, one for each level of the "
+            "decoder, or () for two each."
+        )
+    return convs
 
 
 def _decoder_widths(config, levels):
@@ -186,23 +218,33 @@ def _up(x, channels, name, config, seed):
     return layers.Upsample2x(name=f"{name}_resize")(x)
 
 
-def _block(x, channels, name, config, seed):
-    for i in range(2):
-        x = keras.layers.Conv2D(
-            channels,
-            3,
-            padding="same",
-            use_bias=config.norm == "none",
-            kernel_initializer=_he(seed, f"{name}_conv{i}"),
-            name=f"{name}_conv{i}",
-        )(x)
-        if config.norm == "batch":
-            x = layers.GlobalBatchNormalization(name=f"{name}_norm{i}")(x)
-        elif config.norm == "group":
-            groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
-            x = keras.layers.GroupNormalization(groups, name=f"{name}_norm{i}")(x)
-        x = keras.layers.Activation(config.activation, name=f"{name}_act{i}")(x)
+def _block(x, channels, name, config, seed, convs=2, separable=False):
+    for i in range(convs):
+        if separable:
+            depthwise = f"{name}_depthwise{i}"
+            x = keras.layers.DepthwiseConv2D(
+                3, padding="same", use_bias=False, depthwise_initializer=_he(seed, depthwise), name=depthwise
+            )(x)
+        x = _conv(x, channels, 1 if separable else 3, name, i, config, seed)
     return x
+
+
+def _conv(x, channels, size, name, number, config, seed):
+    """A convolution, its normalisation and its activation."""
+    x = keras.layers.Conv2D(
+        channels,
+        size,
+        padding="same",
+        use_bias=config.norm == "none",
+        kernel_initializer=_he(seed, f"{name}_conv{number}"),
+        name=f"{name}_conv{number}",
+    )(x)
+    if config.norm == "batch":
+        x = layers.GlobalBatchNormalization(name=f"{name}_norm{number}")(x)
+    elif config.norm == "group":
+        groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
+        x = keras.layers.GroupNormalization(groups, name=f"{name}_norm{number}")(x)
+    return keras.layers.Activation(config.activation, name=f"{name}_act{number}")(x)
 
 
 def _head(x, outputs, name, seed):
@@ -235,6 +277,7 @@ def _check(config, num_outputs, precision, detached_outputs):
         "model.encoder": (config.encoder, ("none", *encoders.NAMES)),
         "model.norm": (config.norm, ("batch", "group", "none")),
         "model.upsample": (config.upsample, ("bilinear", "transpose")),
+        "model.decoder_block": (config.decoder_block, DECODER_BLOCKS),
         "train.precision": (precision, PRECISIONS),
     }
     for key, (value, names) in allowed.items():

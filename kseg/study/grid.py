@@ -49,6 +49,7 @@ _CARRIED_OUT = (
 # that it was without them, and keeps its name.
 _ADDED = {"model.decoder_widths": [], "model.freeze_encoder_norm": False, "optimizer.encoder_rate": 1.0}
 _ADDED |= {"eval.tile_size": [0, 0], "eval.tile_overlap": 256, "eval.average": ""}
+_ADDED |= {"model.decoder_convs": [], "model.decoder_block": "conv", "model.pyramid_pooling": []}
 _ADDED |= {"eval.best_min_pixels": 1000, "log.callbacks": []}
 _KEYS = ("name", "title", "base", "arms", "grid", "contrasts", "test_split", "sequence_pattern", "block_frames")
 _KEYS += ("draws", "margin", "headline", "folds", "by_width", "choices", "publish_pictures")

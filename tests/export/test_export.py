@@ -374,9 +374,11 @@ def test_every_encoder_can_be_served(encoder, precision, tmp_path):
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
 
 
-def test_a_light_decoder_on_efficientnet_lite_can_be_served(tmp_path):
+@pytest.mark.parametrize("other", [{}, {"decoder_block": "separable", "pyramid_pooling": (3, 7)}])
+def test_a_light_decoder_on_efficientnet_lite_can_be_served(tmp_path, other):
     settings = config.default()
     settings.model.encoder, settings.model.decoder_widths = "efficientnet_lite0", (16, 8, 8, 8)
+    settings.model.update(other)
     treatment = treatments.get(settings.treatment, 19)
     model = unet.build(settings.model, treatment.num_outputs)
     export.export_model(model, treatment, labels.CITYSCAPES, str(tmp_path), warmup_sizes=())  # held against Keras

@@ -23,7 +23,11 @@ SHALLOW = functools.partial(
 @functools.cache
 def network(encoder="none"):
     config = defaults.default().model
-    config.width, config.depth, config.encoder = 4, 2, encoder
+    config.width, config.depth = 4, 2
+    if encoder == "other decoder":
+        config.decoder_block, config.decoder_convs, config.pyramid_pooling = "separable", (2, 1), (3, 5)
+    else:
+        config.encoder = encoder
     keras.utils.set_random_seed(0)
     with mock.patch.object(keras.applications, "ConvNeXtTiny", SHALLOW):
         return unet.build(config, 3)
@@ -52,7 +56,9 @@ def test_a_block_runs_again_for_the_gradient_and_the_head_does_not(monkeypatch):
 
 
 # Of the two sizes of EfficientNetV2 the smaller one; it draws random numbers, so its encoder is not recomputed.
-@pytest.mark.parametrize("encoder", ["resnet50", "efficientnetv2b0", "convnext_tiny", "efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "encoder", ["resnet50", "efficientnetv2b0", "convnext_tiny", "efficientnet_lite0", "other decoder"]
+)
 def test_gradients_and_moving_statistics_are_those_of_the_model_itself(encoder):
     model, batch = network(encoder), image()
     start = [v.numpy() for v in model.variables]

@@ -27,8 +27,34 @@ def test_the_parameter_count_is_that_of_the_layers_written_out():
     assert unet.build(small(depth=1), 5).count_params() == expected
 
 
+def test_other_decoders_have_the_parameters_of_their_layers_written_out():
+    plain = unet.build(small(depth=1), 5).count_params()
+    # One convolution less: 3*3*4*4 and its norm.
+    assert unet.build(small(depth=1, decoder_convs=(1,)), 5).count_params() == plain - 144 - 16
+    # Depthwise 3*3*8 and 8*4, then 3*3*4 and 4*4, for 288 + 144.
+    separable = unet.build(small(depth=1, decoder_block="separable"), 5)
+    assert separable.count_params() == plain - 288 - 144 + (72 + 32) + (36 + 16)
+    # Two means of 8 channels become 2 each: 8*2 and 4*2 of its norm; the reduction sees 12 channels and not 8.
+    pyramid = unet.build(small(depth=1, pyramid_pooling=(3, 5)), 5)
+    assert pyramid.count_params() == plain + 2 * (16 + 8) + 4 * 4
+
+
+OTHER_DECODER = {"decoder_block": "separable", "decoder_convs": (2, 1), "pyramid_pooling": (3, 5)}
+
+
+def test_means_of_windows_leave_out_what_lies_beyond_the_border():
+    model = unet.build(small(pyramid_pooling=(3,), norm="none"), 3)
+    part = keras.Model(model.input, [model.get_layer("up_pool3").input, model.get_layer("up_pool3").output])
+    features, means = part(image(16, 20))
+    windows = np.pad(features, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=np.nan)
+    for row in range(4):
+        for column in range(5):
+            expected = np.nanmean(windows[0, row : row + 3, column : column + 3], (0, 1))
+            np.testing.assert_allclose(means[0, row, column], expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("height, width", [(1, 1), (3, 5), (16, 32), (33, 47)])
-@pytest.mark.parametrize("changes", [{}, {"upsample": "transpose", "norm": "group"}])
+@pytest.mark.parametrize("changes", [{}, {"upsample": "transpose", "norm": "group"}, OTHER_DECODER])
 def test_logits_have_the_size_of_the_image_and_are_float32(height, width, changes):
     logits = unet.build(small(**changes), 5, "mixed_bfloat16")(image(height, width))
     assert logits.shape == (1, height, width, 5)
@@ -141,6 +167,10 @@ def test_an_encoder_of_keras_applications_gives_logits_of_the_image_size():
         ({"norm": "layer"}, "norm"),
         ({"width": 0}, "width"),
         ({"upsample": "x"}, "upsample"),
+        ({"decoder_block": "x"}, "config.model.decoder_block='x': expected one of conv, separable"),
+        ({"decoder_convs": (1,)}, r"config.model.decoder_convs=\(1,\): expected 2 numbers of at least 1"),
+        ({"decoder_convs": (1, 0)}, "config.model.decoder_convs"),
+        ({"pyramid_pooling": (3, 1)}, r"config.model.pyramid_pooling=\(3, 1\): expected sides of windows"),
     ],
 )
 def test_impossible_models_are_refused_in_one_line(changes, word):
