@@ -15,6 +15,7 @@ from kseg.study import grid, measures
         "study_camvid_lite0",
         "study_cityscapes",
         "study_cityscapes256",
+        "study_recipe",
         "study_smoke",
         "study_street_scenes",
     ],

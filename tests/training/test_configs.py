@@ -91,14 +91,25 @@ def test_every_key_that_a_foreign_name_stands_for_is_there_and_no_foreign_name_i
     assert not set(names) & {key.split(".")[1] for key in known}
 
 
-def test_the_second_study_trains_by_the_recipe():
+@pytest.mark.parametrize(
+    ("study", "its_own"),
+    [
+        ("study_camvid_lite0", {"data.seen_void_ids"}),
+        ("study_recipe", set()),
+        # Another data set, whose frames have another size; whole cities are held out.
+        (
+            "study_cityscapes256",
+            {"data.crop_size", "data.calibration_fraction", "data.eval_split", "train.total_steps"},
+        ),
+    ],
+)
+def test_studies_of_the_recipe_train_by_it(study, its_own):
     recipe, base = (
         importlib.import_module("configs.camvid_lite0").get_config(),
-        importlib.import_module("configs.study_camvid_lite0").get_config().base,
+        importlib.import_module(f"configs.{study}").get_config().base,
     )
     differ = {
         f"{section}.{key}" for section, values in recipe.items() for key in values if values[key] != base[section][key]
     }
-    assert differ == {
-        "data.seen_void_ids", "eval.every_steps", "log.pictures", "train.distribution", "train.keep_checkpoints",
-    }  # fmt: skip
+    carried_out = {"eval.every_steps", "log.pictures", "train.distribution", "train.keep_checkpoints"}
+    assert differ - carried_out - {"train.early_stopping_evals"} == its_own
