@@ -103,8 +103,15 @@ class Entropic(PixelMean):
     Source: Dhamija et al. 2018, "Reducing Network Agnostophobia", eq. 1.
     """
 
-    zero_target = True
     softmax = True
+
+    @property
+    def zero_target(self):
+        return self.void_class is None
+
+    def weights_key(self, channels):
+        ignore_class, class_weights, void_class, void_weight = super().weights_key(channels)
+        return ignore_class, class_weights, channels if void_class is None else void_class, void_weight
 
     def wanted(self):
         return ("own", "uniform")
@@ -169,6 +176,9 @@ class VoidBinaryCrossentropy(OneVsAllBinaryCrossentropy):
         super().__init__(void_class=void_class, **common)
         if self.void_class is None:
             raise ValueError("VoidBinaryCrossentropy needs void_class, the label that means void; got None.")
+
+    def is_binary(self, channels):
+        return False  # the channel is that of void, whatever its label
 
     def checked(self, labels, channels):
         if channels != 1:

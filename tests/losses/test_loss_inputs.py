@@ -126,6 +126,12 @@ def test_void_that_is_ignored_is_refused_unless_it_counts_nowhere():
     assert losses.Dice(void_class=255, void_weight=0)(labels, logits) == losses.Dice()(labels, logits)
 
 
+def test_entropic_refuses_label_c_where_another_label_is_void():
+    labels, logits = np.array([[[0, 3]]], np.uint8), np.zeros((1, 1, 2, 3), np.float32)
+    refused(lambda: losses.Entropic(void_class=7)(labels, logits), "none of the 3 channels.*void_class=7")
+    assert losses.Entropic()(labels, logits) > 0
+
+
 def test_a_softmax_over_one_channel_is_refused():
     labels, logits = np.zeros((1, 2, 2), np.uint8), np.zeros((1, 2, 2, 1), np.float32)
     softmax = [CE(), CE(from_logits=False), losses.Entropic(), losses.Dice(), losses.InvertedDice()]

@@ -145,12 +145,28 @@ def test_entropic_asks_for_a_uniform_answer_at_void():
     np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
+def test_entropic_without_a_void_class_weighs_label_c_as_void():
+    labels, logits = example(ignored=0.1)
+    assert losses.Entropic(void_weight=0.3)(labels, logits) == losses.Entropic(void_class=K, void_weight=0.3)(
+        labels, logits
+    )
+
+
 def test_the_void_logit_is_trained_on_every_pixel_but_the_ignored():
     labels = np.array([[[0, 7, 255]]], np.uint8)
     logits = np.array([[[[np.log(3)], [np.log(3)], [0.0]]]])  # p(void) = 3/4
     # class: -log 1/4, void: -log 3/4 with weight 2; divisor 1 + 2
     expected = (np.log(4) + 2 * np.log(4 / 3)) / 3
     np.testing.assert_allclose(losses.VoidBinaryCrossentropy(7, void_weight=2.0)(labels, logits), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("void", [0, 1, 2])
+def test_the_void_logit_is_of_the_label_that_means_void_whichever_that_is(void):
+    labels = np.roll([0, 1, 2], -void).astype(np.uint8).reshape(1, 1, 3)  # the first pixel is void
+    logits = np.array([[[[np.log(3)], [0.0], [0.0]]]])
+    # void: -log 3/4; the others: -log 1/2 each
+    value = losses.VoidBinaryCrossentropy(void)(labels, logits)
+    np.testing.assert_allclose(value, (np.log(4 / 3) + 2 * np.log(2)) / 3, rtol=1e-12)
 
 
 def test_label_smoothing_mixes_the_target_with_the_uniform_one():
