@@ -8,17 +8,20 @@ prediction. Not in kseg.metrics, which offers the same names, because that packa
 import numpy as np
 
 
-def per_class_iou(matrix, void_costs=False):
+def per_class_iou(matrix, void_costs=None):
     """IoU of each class by Cityscapes' official rule: float64 [..., K], NaN where a class is in neither.
 
-    tp / (tp + fn + fp): fn holds abstentions; fp counts labelled pixels alone, so what void is called costs nothing.
+    tp / (tp + fn + fp). fn holds abstentions. fp counts labelled pixels alone, so what void is called costs nothing.
+    Of one class alone that would be its recall, which is 1 where every pixel is called it: there void costs.
 
     Args:
       matrix: int, or float where pixels are weighted, [..., K + 1, K + 1].
-      void_costs: True: void that is called a class is a false positive of it, too.
+      void_costs: whether void that is called a class is a false positive of it, too; None: where K = 1.
     Source: cityscapesScripts, evaluation/evalPixelLevelSemanticLabeling.py, getIouScoreForLabel.
     """
     matrix = np.asarray(matrix)
+    if void_costs is None:
+        void_costs = matrix.shape[-1] == 2
     return _iou(matrix if void_costs else matrix[..., :-1, :])[..., : matrix.shape[-1] - 1]
 
 

@@ -4,7 +4,8 @@ Answers what the model scored; does not run it (kseg/evaluation/evaluate.py) nor
 
 **eval_<split>.json**: split, images, treatment, primary_score, and at the treatment's native decision
   confusion_matrix          [K+1][K+1], [true, predicted]; index K is void / abstain
-  mean_iou, per_class_iou   Cityscapes' official rule: void truth does not count, abstaining on a label is a miss
+  mean_iou, per_class_iou   Cityscapes' official rule: void truth does not count, abstaining on a label is a miss; of
+                            one class alone, void that is called it is a false positive
   mean_iou_forced           of the best of the K classes, abstaining not allowed
   mean_iou_with_background  of K + 1 classes
   abstain_rate              share of labelled pixels lost to abstaining; abstain_rate_correct: and that were right
@@ -50,7 +51,7 @@ class Report:
       image_ids: one per image.
       threshold: of the calibrated decision; None = there is none.
       tally: the counts.
-      image_histograms: per score, what `tally.Tally.image_histograms` returned.
+      image_histograms: per score, what `pixel_counts.Tally.image_histograms` returned.
       notes: further top-level keys of the JSON file.
       suffix: follows the split in the names of the files, for an evaluation in another way than the run's own.
     """

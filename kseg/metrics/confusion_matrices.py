@@ -115,7 +115,7 @@ class ConfusionMatrix(keras.metrics.Metric):
 
     def per_class_iou(self):
         """float64 [K]; see `iou.per_class_iou`."""
-        return iou.per_class_iou(self.matrix(), void_costs=self.num_classes == 1)
+        return iou.per_class_iou(self.matrix())
 
     def abstain_rate(self):
         """Share of labelled pixels lost to abstaining; see `iou.abstain_rate`."""

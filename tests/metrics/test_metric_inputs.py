@@ -58,7 +58,7 @@ def test_the_result_in_a_graph_is_that_of_the_numpy_function(jit):
 def test_iou_of_weighted_pixels_is_not_rounded():
     matrix = np.array([[3, 1, 1], [0, 4, 0], [9, 0, 2]])
     assert metrics.per_class_iou(matrix / 8).tolist() == metrics.per_class_iou(matrix).tolist() == [3 / 5, 4 / 5]
-    assert metrics.per_class_iou(np.array([[0.5, 0.25], [8.0, 0.0]])).tolist() == [0.5 / 0.75]
+    assert metrics.per_class_iou(np.array([[0.5, 0.25], [8.0, 0.0]]), void_costs=False).tolist() == [0.5 / 0.75]
     # class 0 with void as false positives: 3 / (5 + 9)
     assert metrics.per_class_iou(matrix, void_costs=True).tolist() == [3 / 14, 4 / 5]
     rng = np.random.default_rng(0)
@@ -66,7 +66,13 @@ def test_iou_of_weighted_pixels_is_not_rounded():
     pooled = np.tensordot(weights / 4, frames, 1)
     assert metrics.mean_iou(pooled) == pytest.approx(metrics.mean_iou(np.repeat(frames, weights, 0).sum(0)), rel=1e-14)
     large = np.full((2, 2), 2**31, np.uint32)  # whose sums uint32 does not hold
-    assert metrics.per_class_iou(large).tolist() == [0.5]
+    assert metrics.per_class_iou(large, void_costs=False).tolist() == [0.5]
+
+
+def test_one_class_alone_is_not_scored_by_its_recall():
+    # 4 pixels of the class, 5 of void. All called the class: 4 / (4 + 5); 3 and 1 of them: 3 / (4 + 1).
+    everything, some = np.array([[4, 0], [5, 0]]), np.array([[3, 1], [1, 4]])
+    assert metrics.mean_iou(np.stack([everything, some])).tolist() == [4 / 9, 3 / 5]
 
 
 @pytest.mark.parametrize("mask_shape", [(2,), (2, 3, 4)])

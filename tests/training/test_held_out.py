@@ -13,7 +13,7 @@ def judge(tmp_path, matrix, least=100, best=-1.0):
     config = defaults.default()
     config.eval.best_min_pixels = least
     model = types.SimpleNamespace(save=lambda path: open(path, "w").close())
-    table = types.SimpleNamespace(class_names=("road", "car", "train"))
+    table = types.SimpleNamespace(class_names=("road", "car", "train")[: len(matrix) - 1])
     parts = types.SimpleNamespace(held_out=[3, 5], model=model, ema=None, table=table)
     state = types.SimpleNamespace(best=best, stale=0)
     made = held_out.HeldOut(config, str(tmp_path), parts, state, None, True)
@@ -32,6 +32,12 @@ def test_classes_with_too_few_pixels_do_not_choose(tmp_path, caplog):
     assert (state.best, state.stale) == (pytest.approx(0.6), 0)
     assert (tmp_path / "best.keras").exists()
     assert made.keep_best() == (pytest.approx(0.6), False) and state.stale == 1
+
+
+def test_of_one_class_the_model_that_calls_everything_it_is_not_the_best(tmp_path):
+    # Right of 200: 150, and 10 of 300 void pixels called the class: 150 / 210. All called it: 200 / 500.
+    assert judge(tmp_path, [[150, 50], [10, 290]])[0].keep_best() == (pytest.approx(150 / 210), True)
+    assert judge(tmp_path, [[200, 0], [300, 0]], best=150 / 210)[0].keep_best() == (pytest.approx(200 / 500), False)
 
 
 def test_with_a_lower_limit_all_classes_choose(tmp_path):
