@@ -8,7 +8,7 @@ import sys
 import tiny_folders
 
 from kseg.study import folder as study_folder
-from kseg.study.report import answer_figure
+from kseg.study.report import page_chart
 
 ROOT = pathlib.Path(__file__).parents[2]
 PYTHON = [sys.executable]
@@ -41,7 +41,7 @@ def make_records(tmp_path, counts):
 
 def studies_in(folder):
     """What the chart of the answer is drawn from: {name: study.json's content}."""
-    return {name: study_folder.load_summary(folder / "study" / name) for name in answer_figure.STUDIES}
+    return {name: study_folder.load_summary(folder / "study" / name) for name in page_chart.STUDIES}
 
 
 def study_of_docs(name):

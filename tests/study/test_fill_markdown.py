@@ -7,7 +7,7 @@ import pytest
 from studies import ROOT, studies_in, study_of_docs
 
 from kseg.study import folder as study_folder
-from kseg.study.report import answer_figure, fill_markdown
+from kseg.study.report import fill_markdown, page_chart
 
 PAGE = """# Answer
 Cost <!--camvid/contrasts/capacity/estimate signed-->?<!--/--> points,
@@ -110,7 +110,7 @@ def test_the_answer_is_one_screen():
 
 
 def test_a_chart_that_other_numbers_drew_is_found_and_drawn_again(tmp_path):
-    for name in answer_figure.STUDIES:
+    for name in page_chart.STUDIES:
         (tmp_path / "study" / name).mkdir(parents=True)
         study_folder.save_summary(tmp_path / "study" / name, json.dumps(study_of_docs(name)))
     page, file = tmp_path / "answer.md", tmp_path / "study" / "camvid_heads" / "study.json"
@@ -124,7 +124,7 @@ def test_a_chart_that_other_numbers_drew_is_found_and_drawn_again(tmp_path):
     with pytest.raises(ValueError, match="the chart study/answer.svg does not agree with the studies"):
         fill_markdown.fill_page(str(page), check=True)
     fill_markdown.fill_page(str(page), say=lambda line: None)
-    drawn = {(point["panel"], point["name"]): point for point in answer_figure.points(studies_in(tmp_path))}
+    drawn = {(point["panel"], point["name"]): point for point in page_chart.points(studies_in(tmp_path))}
     assert drawn["scene", "extra class, weight 3"]["low"] == round(100 * entry["low"], 2)
     fill_markdown.fill_page(str(page), check=True, say=lambda line: None)
     file.unlink()

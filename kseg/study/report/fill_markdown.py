@@ -104,17 +104,17 @@ def look_up(study, path: str):
 
 
 def _draw(folder, check, say):
-    from kseg.study.report import answer_figure  # matplotlib takes its time
+    from kseg.study.report import page_chart  # matplotlib takes its time
 
-    studies = {name: study_folder.load_summary(os.path.join(folder, name)) for name in answer_figure.STUDIES}
+    studies = {name: study_folder.load_summary(os.path.join(folder, name)) for name in page_chart.STUDIES}
     if None in studies.values():
         raise ValueError(f"{folder}: the chart {_CHART} needs {' and '.join(studies)} there, and study.json in each.")
-    if answer_figure.is_current(studies, folder):
+    if page_chart.is_current(studies, folder):
         return
     if check:
         raise ValueError(f"{folder}: the chart {_CHART} does not agree with the studies; run it without --check.")
-    answer_figure.write(studies, folder)
-    say(f"{os.path.join(folder, answer_figure.FILE)}: drawn")
+    page_chart.write(studies, folder)
+    say(f"{os.path.join(folder, page_chart.FILE)}: drawn")
 
 
 def _signed(value):
