@@ -8,7 +8,6 @@ import sys
 import tiny_folders
 
 from kseg.study import folder as study_folder
-from kseg.study.report import page_chart
 
 ROOT = pathlib.Path(__file__).parents[2]
 PYTHON = [sys.executable]
@@ -37,11 +36,6 @@ def make_records(tmp_path, counts):
     command += [f"--records_dir={tmp_path / 'records'}", f"--splits={','.join(counts)}", "--num_workers=1"]
     subprocess.run(PYTHON + command, check=True, capture_output=True)
     return str(tmp_path / "records")
-
-
-def studies_in(folder):
-    """What the chart of the answer is drawn from: {name: study.json's content}."""
-    return {name: study_folder.load_summary(folder / "study" / name) for name in page_chart.STUDIES}
 
 
 def study_of_docs(name):

@@ -10,6 +10,7 @@ of a study that has not been made, but where the page has a number, its study mu
 """
 
 import functools
+import json
 import os
 import re
 import statistics
@@ -21,16 +22,16 @@ from kseg.study import folder as study_folder
 from kseg.study import measures, results
 
 NOT_YET = "not yet measured"
-_CHART = "study/answer.svg"
+_CHART = re.compile(r"\]\(study/(\w+)\.svg\)")
 _SPOT = re.compile(r"(<!--([a-z0-9_]+)/([^>]*?) (\w+)-->)(.*?)(<!--/-->)", re.DOTALL)
 
 
 def fill_page(path: str, check: bool = False, say=print) -> None:
-    """Fills a page in place, and draws its chart, where it shows study/answer.svg, beside the studies.
+    """Fills a page in place, and draws the charts study/NAME.svg that it shows and study/NAME.json describes.
 
     Raises:
       FileNotFoundError: where there is no such page.
-      ValueError: with `check`, where the page or its chart does not say what the files say; else as `fill`. The page is
+      ValueError: with `check`, where the page or a chart does not say what the files say; else as `fill`. The page is
         as it was.
     """
     if not os.path.isfile(path):
@@ -39,8 +40,9 @@ def fill_page(path: str, check: bool = False, say=print) -> None:
         text = file.read()
     folder = os.path.join(os.path.dirname(path), "study")
     filled = fill(text, folder)
-    if f"]({_CHART})" in text:
-        _draw(folder, check, say)
+    for name in _CHART.findall(text):
+        if os.path.exists(os.path.join(folder, f"{name}.json")):
+            _draw(folder, name, check, say)
     if filled == text:
         say(f"{path}: agrees with the studies")
         return
@@ -103,18 +105,21 @@ def look_up(study, path: str):
     return value
 
 
-def _draw(folder, check, say):
+def _draw(folder, name, check, say):
     from kseg.study.report import page_chart  # matplotlib takes its time
 
-    studies = {name: study_folder.load_summary(os.path.join(folder, name)) for name in page_chart.STUDIES}
+    path = os.path.join(folder, f"{name}.svg")
+    with open(os.path.join(folder, f"{name}.json"), encoding="utf-8") as file:
+        chart = json.load(file)
+    studies = {study: study_folder.load_summary(os.path.join(folder, study)) for study in page_chart.studies_of(chart)}
     if None in studies.values():
-        raise ValueError(f"{folder}: the chart {_CHART} needs {' and '.join(studies)} there, and study.json in each.")
-    if page_chart.is_current(studies, folder):
+        raise ValueError(f"{path} needs {' and '.join(studies)} beside it, and study.json in each.")
+    if page_chart.is_current(chart, studies, path):
         return
     if check:
-        raise ValueError(f"{folder}: the chart {_CHART} does not agree with the studies; run it without --check.")
-    page_chart.write(studies, folder)
-    say(f"{os.path.join(folder, page_chart.FILE)}: drawn")
+        raise ValueError(f"{path} does not agree with the studies; run the command without --check.")
+    page_chart.write(chart, studies, path)
+    say(f"{path}: drawn")
 
 
 def _signed(value):
