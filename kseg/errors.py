@@ -65,7 +65,7 @@ def explained(config, folder="the workdir"):
         records = config.data.records_dir
         raise ValueError(
             f"a record of {records} cannot be read ({_reason(error)}); "
-            f"tools/inspect_records.py --records_dir={records} --verify says which."
+            f"kseg inspect-records --records_dir={records} --verify says which."
         ) from error
 
 

@@ -223,7 +223,7 @@ _MAKERS = {
 class Ema:
     """Exponential moving average of a model's weights and of its normalisation statistics.
 
-    average += (1 - d) (weight - average), with d = min(decay, (1 + n) / (10 + n)) at the n-th update. So a short run is
+    average += (1 - d) (weight - average), with d = min(decay, (1 + n) / (10 + n)) at update n (from 0). So a short run is
     not an average with its random start. Covers every floating-point weight of the model, trainable or not (not the
     states of random generators). Create it after the model, inside the strategy's scope.
     """

@@ -1,6 +1,6 @@
 """What is on disk: examples, shards, label tables. FORMAT.md is the specification.
 
-    tfrecords.write(...)            folder of shards from pairs of files (tools/convert_*.py do no more)
+    tfrecords.write(...)            folder of shards from pairs of files (kseg convert-... does no more)
     tfrecords.info(records_dir)     its manifest: splits, label table, where each record begins
     tfrecords.read(records_dir, split)   its examples, in plain Python
     tfrecords.parse(serialized)     one example as TensorFlow tensors, for tf.data

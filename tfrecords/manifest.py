@@ -140,7 +140,7 @@ def info(records_dir: str | os.PathLike) -> Manifest:
     folder = pathlib.Path(records_dir)
     path = folder / FILE
     if not folder.is_dir():
-        raise FileNotFoundError(f"{files.place(folder)} is not a folder; expected one written by tools/convert_*.py")
+        raise FileNotFoundError(f"{files.place(folder)} is not a folder; expected one written by kseg convert-...")
     if not path.is_file():
         raise FileNotFoundError(
             f"{folder} has no {FILE}: it is no folder of records, or its conversion has not finished; convert (again)"

@@ -8,8 +8,7 @@ number of input pipelines, threads or shards. Records are read at the byte offse
 Scale and crop are drawn before the image is decoded, from its size: of a JPEG only the crop is decoded, and only the
 crop is resized, coloured and copied. One label map is decoded per example, of a large one the strips under the crop.
 
-Which images are held out to choose thresholds is decided here too (`split_calibration`). The model, the loss and the
-metrics are elsewhere.
+Which images are held out to choose thresholds kseg/data/splits.py decides.
 """
 
 import functools

@@ -52,12 +52,12 @@ def load_run(folder, checkpoint="model"):
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}/config.json does not describe the data set ({error}); train again.") from None
     if not os.path.exists(path):
-        raise ValueError(f"{path} does not exist; let tools/train.py --workdir={folder} finish first.")
+        raise ValueError(f"{path} does not exist; let kseg train --workdir={folder} finish first.")
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be loaded ({errors.first_line(error)}); it is damaged or not one of ours."
+            f"{path} cannot be loaded ({errors.first_line(error)}); it is corrupt or was not written by kseg."
         ) from None
     treatment = treatments.get(config.treatment, table.num_classes, config.loss)
     if model.output.shape[-1] != treatment.num_outputs:

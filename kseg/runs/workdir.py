@@ -109,7 +109,7 @@ def read_config(workdir):
     path = os.path.join(workdir, "config.json")
     if not os.path.exists(path):
         raise ValueError(
-            f"{files.place(workdir)} holds no run (no config.json); give the --workdir of a finished tools/train.py."
+            f"{files.place(workdir)} holds no run (no config.json); give the --workdir of a finished kseg train."
         )
     stored = _read_run(path, "config")
     config = default_config.default()
@@ -124,7 +124,7 @@ def read_json(path):
         with open(path) as file:
             return json.load(file)
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); it is damaged or not one of ours.") from None
+        raise ValueError(f"{path} is not valid JSON ({error}); it is corrupt or was not written by kseg.") from None
 
 
 def write_json(path, value):
@@ -143,5 +143,5 @@ def _read_run(path, *keys):
     stored = read_json(path)
     for key in keys:
         if not isinstance(stored, dict) or not isinstance(stored.get(key), dict):
-            raise ValueError(f'{path} has no "{key}" of a run; it is damaged or not one of ours.')
+            raise ValueError(f'{path} has no "{key}" of a run; it is corrupt or was not written by kseg.')
     return stored

@@ -9,7 +9,7 @@ class Local(model.ServedModel):
     """An exported model in this process, with the calls of serving.Client.
 
     Args:
-      path: what tools/export.py wrote: a folder of versions (the highest is taken) or one version.
+      path: what kseg export wrote: a folder of versions (the highest is taken) or one version.
 
     Raises:
       ValueError: if there is no export that TensorFlow's C++ session loads.

@@ -20,7 +20,7 @@ class Record:
     """The record of one folder.
 
     Raises:
-      ValueError: if there is a predictions.json that is not one of ours.
+      ValueError: if there is a predictions.json that kseg did not write.
     """
 
     def __init__(self, folder):

@@ -1,4 +1,4 @@
-"""Many runs, one comparison: carries a study out and renders what it found; what tools/study.py calls.
+"""Many runs, one comparison: carries a study out and renders what it found; what kseg study calls.
 
 Every run is a process of its own (kseg/study/worker.py). It is finished where its result.json exists, and what is
 unfinished goes on from its last checkpoint. Which runs there are is kseg/study/grid.py's to say, what they mean
@@ -107,7 +107,7 @@ def _records(study):
 
     records_dir, split = study.base.data.records_dir, study.test_split
     if not records_dir:
-        raise ValueError("no records: set --config.base.data.records_dir=FOLDER (tools/convert_*.py writes one).")
+        raise ValueError("no records: set --config.base.data.records_dir=FOLDER (kseg convert-... writes one).")
     if not os.path.isdir(records_dir):
         raise FileNotFoundError(f"{records_dir}: no such folder; convert the data set first.")
     manifest = tfrecords.info(records_dir)

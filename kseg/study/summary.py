@@ -37,7 +37,7 @@ def summarise(study, found: list[dict], planned: list, *folders: str) -> dict:
     Args:
       study: the study configuration.
       found: results, comparable.
-      planned: study.Run of every run (only id, stage, arm, seed are read).
+      planned: grid.Run of every run (only id, stage, arm, seed are read).
       folders: where runs/<id>/failed.txt or an archive's notes would be.
     """
     by_arm = collections.defaultdict(dict)

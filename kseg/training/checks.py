@@ -210,7 +210,7 @@ def _check_labelled(config, manifest):
     if not _any_pixel(config, manifest, is_class, training):
         raise ValueError(
             f"the {len(training)} images of split {split!r} of {manifest.records_dir} to train on have no pixel of a "
-            "class; look at their labels with tools/inspect_records.py."
+            "class; look at their labels with kseg inspect-records."
         )
     if len(held_out) and not _any_pixel(config, manifest, is_class, held_out):
         raise ValueError(

@@ -57,7 +57,7 @@ class RecentLosses:
             bad = step - len(finite) + 1 + int(np.argmin(finite))
             raise ValueError(
                 f"the loss is not finite at step {bad}: lower config.optimizer.learning_rate, set "
-                "config.optimizer.clip_norm, or look at the records with tools/inspect_records.py; "
+                "config.optimizer.clip_norm, or look at the records with kseg inspect-records; "
                 "the last checkpoint is from before."
             )
 

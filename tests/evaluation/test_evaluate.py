@@ -355,7 +355,7 @@ def test_load_run_gives_the_run_back(finished, manifest):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "model.keras").unlink(), r"model\.keras does not exist; let tools/train\.py"),
+        (lambda folder: (folder / "model.keras").unlink(), r"model\.keras does not exist; let kseg train"),
         (lambda folder: (folder / "model.keras").write_bytes(b"PK"), r"model\.keras cannot be loaded \(.*\); it is"),
         (lambda folder: (folder / "config.json").unlink(), "holds no run"),
         (lambda folder: (folder / "config.json").write_text("{"), "not valid JSON"),

@@ -106,7 +106,7 @@ def test_the_command_takes_a_run_and_averages(run, tmp_path):
 
 def test_a_run_that_is_not_finished_is_told(run, tmp_path):
     (tmp_path / "config.json").write_text(open(os.path.join(run[0], "config.json")).read())
-    with pytest.raises(ValueError, match="model.keras does not exist; let tools/train.py .* finish first"):
+    with pytest.raises(ValueError, match="model.keras does not exist; let kseg train .* finish first"):
         in_process.RunModel(str(tmp_path))
 
 

@@ -3,7 +3,7 @@
 Everything is built in a hidden folder inside the target and moved into place at the end, the manifest last
 (staging.py); a folder without manifest is no folder to any reader. Killed at any moment, the same call goes on where it
 stopped. The bytes depend on inputs and options, never on time, place or number of workers. Which files belong together
-is the caller's knowledge (tools/convert_*.py).
+is the caller's knowledge (kseg/commands).
 """
 
 import collections

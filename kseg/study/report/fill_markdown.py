@@ -54,7 +54,7 @@ def fill_page(path: str, check: bool = False, say=print) -> None:
         ]
         raise ValueError(
             f"{path} does not agree with the studies at {', '.join(stale[:3])} ({len(stale)} in all); run "
-            f"python tools/study.py --answer={path}"
+            f"kseg study --answer={path}"
         )
     results.write_text(path, filled)
     say(f"{path}: filled")

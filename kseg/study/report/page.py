@@ -19,7 +19,7 @@ def write(study: dict, folder: str, pictures: dict | None = None) -> str:
     """Writes study.json (.xz beside an archive), figures/*.png and *.svg, and report.html; returns the page's path.
 
     Args:
-      study: what findings.summarise returned.
+      study: what summary.summarise returned.
       pictures: {title: (caption, PNG bytes)} shown before the tables; only of data that may be published.
     """
     os.makedirs(os.path.join(folder, FIGURES), exist_ok=True)

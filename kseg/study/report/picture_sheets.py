@@ -22,7 +22,7 @@ def save(folder: str, run, manifest, split: str) -> None:
     """Writes pictures.npz into `folder`: the images of a split with most scene and unseen void, as a run sees them.
 
     Args:
-      run: evaluate.Run.
+      run: runs.finished.Run.
     """
     from kseg.data import input_pipeline
     from kseg.models import full_size
