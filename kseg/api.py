@@ -122,8 +122,8 @@ def predict(model, images, tile="auto"):
       model: an export's folder, the workdir of a finished run, or a server's address (grpc://HOST:8500,
         http://HOST:8501), which needs no TensorFlow; or an open serving.Client.
       images: paths of pictures, or uint8 arrays [H, W, 3], in any mixture of sizes.
-      tile: "auto": pictures that the model does not take at once are asked for in tiles; "off"; or a size such as
-        "1024x1024" for all that are larger.
+      tile: "auto": a picture that the model does not take at once is asked for in tiles. "off": never. A size such as
+        "1024x1024": every picture that is larger is.
 
     Returns:
       list of Prediction, one an image.

@@ -4,9 +4,9 @@ Answers: AUROC, average precision, false positives at 95 % recall, void caught a
 price. Knows nothing of models, treatments or files, and counts nothing itself: `kseg.metrics.score_bins` says which bin
 a score is in, on any device.
 
-The bins follow float32's own bits, so binning is exact, keeps the order and needs no second pass: 32 octaves of each
-sign, from 2^-18 to 2^14, 1024 bins an octave; the middle bin is |score| < 2^-18, bin 0 is NaN. A score is thus rounded
-by less than 1/1024 of itself.
+The bins follow float32's own bits, so binning is exact, keeps the order and needs no second pass. There are 32 octaves
+of each sign, from 2^-18 to 2^14, with 1024 bins each. The middle bin is |score| < 2^-18, bin 0 is NaN. A score is thus
+rounded by less than 1/1024 of itself.
 
 Void is the positive side: a pixel is flagged where its score is high. Histograms are int [..., bins], lowest scores
 first; leading axes broadcast. Any binning of that order works, except where `thresholds` are involved. Results are
@@ -125,7 +125,7 @@ def moments(histogram):
 def balanced_bins(labelled, void, count):
     """A coarser binning with the pixels of both sides spread over it, so that little is lost.
 
-    Each coarse bin holds at most 1/count of the mean of the two normalised histograms, plus one fine bin; the AUROC
+    Each coarse bin holds at most 1/count of the mean of the two normalised histograms, plus one fine bin. The AUROC
     moves by less than 2 / count.
 
     Args:

@@ -2,8 +2,8 @@
 
 Keras clips each replica's own gradients, before they are summed, and its LossScaleOptimizer looks for an overflow on
 the first replica alone. Here gradients are summed over replicas first; everything after that is the same everywhere.
-Works under Keras `fit` and in a loop of one's own: call `optimizer.apply(gradients, variables)` in replica context
-with each replica's gradients of *its share* of the loss (kseg.losses return exactly that).
+Works under Keras `fit` and in a loop of one's own. There, call `optimizer.apply(gradients, variables)` in replica
+context, with each replica's gradients of *its share* of the loss. That share is what kseg.losses return.
 
 Not here: gradient accumulation (kseg.losses.accumulated_gradients).
 """
@@ -195,8 +195,8 @@ class Lamb(_GlobalGradients, keras.optimizers.Lamb):
 class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     """keras.optimizers.LossScaleOptimizer whose check for overflow sees every replica.
 
-    Gradients are summed first; an inf or NaN of any replica is then in the sum on all of them, and all skip the step
-    and halve the scale. `inner_optimizer` must be one of this module (or use its mixin), which then does not sum again.
+    Gradients are summed first. An inf or NaN of any replica is then in the sum on all of them, so all skip the step and
+    halve the scale. `inner_optimizer` must be one of this module (or use its mixin), which then does not sum again.
     Under Keras `compile` with mixed_float16, pass it yourself: Keras would wrap the optimizer in its own.
     """
 
@@ -223,8 +223,8 @@ _MAKERS = {
 class Ema:
     """Exponential moving average of a model's weights and of its normalisation statistics.
 
-    average += (1 - d) (weight - average), with d = min(decay, (1 + n) / (10 + n)) at update n (from 0). So a short run is
-    not an average with its random start. Covers every floating-point weight of the model, trainable or not (not the
+    average += (1 - d) (weight - average), with d = min(decay, (1 + n) / (10 + n)) at update n (from 0). So a short run
+    is not averaged with its random start. Covers every floating-point weight of the model, trainable or not (not the
     states of random generators). Create it after the model, inside the strategy's scope.
     """
 

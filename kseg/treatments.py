@@ -207,8 +207,8 @@ def get(treatment_config, num_classes, loss_config=None, class_weights=None):
       class_weights: K non-negative floats, or None for 1 each.
 
     Raises:
-      ValueError: on an unknown name, an encoding that the head cannot train on, weights that leave no loss, an option
-        out of its range, or one class where it would be learnt that every pixel is of it.
+      ValueError: on an unknown name, an encoding that the head cannot train on, weights that leave no loss, or an
+        option out of its range. Also on one class, where every pixel would be learnt to be of it.
     """
     name = treatment_config.name
     if name not in _TREATMENTS:

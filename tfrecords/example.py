@@ -1,6 +1,6 @@
 """One example <-> bytes: the only file that knows the feature keys.
 
-`encode` and `decode` are plain Python, so that converter processes and readers need no TensorFlow; the bytes are those
+`encode` and `decode` are plain Python, so that converter processes and readers need no TensorFlow. The bytes are those
 of a `tf.train.Example` with its features in rising order of key. `parse` is the same decoding as TensorFlow ops.
 """
 

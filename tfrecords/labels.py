@@ -4,8 +4,8 @@ Answers: which class an id is, which kind of void it is where it is no class, an
 256-entry look-up that turns a map of ids into a training target. Does not read files and does not know models or
 configs. Pure Python and NumPy.
 
-Ids are what goes in, encodings are what comes out. Both are bytes, and 255 occurs in both: as an id it is whatever the
-table says (void, in most data sets), in an encoding it is the ignore label.
+Ids are what goes in, encodings are what comes out. Both are bytes, and 255 occurs in both. As an id it is whatever the
+table says (void, in most data sets). In an encoding it is the ignore label.
 
 Over 320 lines, since the last quarter is data: the tables of published data sets, written out. They stay beside the
 class that they are made of because `labels.CITYSCAPES` is the name that users know.
@@ -31,9 +31,9 @@ class Label:
       id: pixel value in the published label maps, 0..255.
       name: its name.
       class_index: 0..K-1 where the id is trained and evaluated as a class; None where it is void.
-      kind: None for classes; for void one of `KINDS`: "scene" (real things without a class), "dropped" (named
-        classes left out of training), "geometry" (camera, car and image borders), "unannotated" (nobody looked:
-        neither class nor void, in no metric).
+      kind: None for classes; for void one of `KINDS`. "scene": real things without a class. "dropped": named classes
+        left out of training. "geometry": camera, car and image borders. "unannotated": nobody looked; neither class nor
+        void, in no metric.
       color: (red, green, blue), 0..255.
       seen: False for void that training never shows.
 
@@ -70,8 +70,8 @@ class LabelTable:
 
     Raises:
       ValueError: an id twice or out of 0..255; class indices with gaps; a label that is both class and void, or
-        neither; labels of one class that differ in name or colour; so many classes that K, the target of void,
-        would be 255, which is the ignore label.
+        neither; labels of one class that differ in name or colour. Also so many classes that K, the target of void,
+        would be 255, the ignore label.
     """
 
     name: str

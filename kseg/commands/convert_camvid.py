@@ -4,8 +4,8 @@
 
 D holds the tutorial's folders {train,val,test}/X.png and {train,val,test}annot/X.png. In some sequences the car's
 bonnet stands at fixed pixels, published as id 11 like all other void. Positions that are void in at least 90 % of a
-sequence's frames (over all splits that D has) become id 12 there, "bonnet", of kind geometry;
---keep_published_ids turns that off. tfrecords/FORMAT.md says what is written.
+sequence's frames, over all splits that D has, become id 12 there: "bonnet", of kind geometry. --keep_published_ids
+turns that off. tfrecords/FORMAT.md says what is written.
 """
 
 import pathlib

@@ -2,12 +2,12 @@
 
     kseg convert-folder --images_dir=I --labels_dir=L --records_dir=R [--classes=FILE|PRESET]
 
-Labels are told apart by looking: pictures of ids (grey, palette, 0 and 255) or in colour; annotations of COCO, labelme,
-CVAT (annotations.xml, or labelmap.txt and masks), Ultralytics (L is its YAML) and Supervisely (I is the project).
-Without --classes what is found is a class, 255 is void, and R/classes.csv is written for you to edit. Folders train,
-val and test below I and L are splits; without them --val_fraction is held out. With a preset and without --labels_dir,
-I is the data set's own folder. What is done to pictures and what is passed over is counted: docs/own_folder.md.
-Killed or stopped, the same command goes on. tfrecords/FORMAT.md says what is written.
+Labels are told apart by looking. They are pictures of ids (grey, palette, 0 and 255) or in colour, or annotations: of
+COCO, labelme, CVAT (annotations.xml, or labelmap.txt and masks), Ultralytics (L is its YAML) or Supervisely (I is the
+project). Without --classes what is found is a class, 255 is void, and R/classes.csv is written for you to edit. Folders
+train, val and test below I and L are splits; without them --val_fraction is held out. With a preset and without
+--labels_dir, I is the data set's own folder. What is done to pictures and what is passed over is counted:
+docs/own_folder.md. Killed or stopped, the same command goes on. tfrecords/FORMAT.md says what is written.
 """
 
 from absl import flags

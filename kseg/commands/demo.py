@@ -2,8 +2,8 @@
 
   kseg demo --output_dir=build/demo
 
-Makes street scenes, converts them to records, trains the same UNet twice (void ignored; void as an extra class),
-evaluates both, exports both and checks the exports through TensorFlow's C++ session. Then prints a table and the paths
+Makes street scenes, converts them to records, and trains the same UNet twice: void ignored, and void as an extra class.
+Evaluates and exports both, and checks the exports through TensorFlow's C++ session. Then prints a table and the paths
 of a picture and of both exports. Every step is a command that it shows; what is finished is not done again.
 """
 

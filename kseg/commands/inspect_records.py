@@ -4,9 +4,9 @@
 
 Prints splits, sizes, and the share of pixels of each class, each kind of void and each void id. --verify reads
 everything: checksums, offsets, every record, and that all label maps follow from the published ids; it exits 1 at the
-first thing that is wrong. --report decodes every picture and writes one page that says what is suspicious: ids in under
-three images, labels that do not lie on the pictures' edges, splits that share sequences or pictures. --contact_sheet
-draws images beside their labels, void coloured by its kind.
+first thing that is wrong. --report decodes every picture and writes one page that says what is suspicious. That is ids
+in under three images, labels that do not lie on the pictures' edges, and splits that share sequences or pictures.
+--contact_sheet draws images beside their labels, void coloured by its kind.
 """
 
 import sys

@@ -18,8 +18,8 @@
                              fills the page's numbers from docs/study/*/study.json; --check only compares
 
 A run is finished where W/runs/<id>/result.json exists; finished runs are not run again. Killed or crashed runs go on
-from their last checkpoint at the next start; one that failed twice by an error of its own, such as a loss that is not
-finite, waits until its folder is removed. To hold a study: kill -STOP -PGID, to go on: kill -CONT -PGID, with PGID the
+from their last checkpoint at the next start. One that failed twice by an error of its own, such as a loss that is not
+finite, waits until its folder is removed. To hold a study: kill -STOP -PGID; to go on: kill -CONT -PGID. PGID is the
 process group of this command (ps -o pgid= -p PID). Runs made with different code are not compared, so run a long study
 from a clone that nobody edits:
     git clone . ../kseg-study && cd ../kseg-study && PYTHONPATH=$PWD python tools/study.py ...

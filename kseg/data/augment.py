@@ -70,7 +70,7 @@ def draw_window(uniforms, image_size, crop_size, scale_min, scale_max, flip=True
     """Scale, place, mirroring and turn of a crop.
 
     The scale s is log-uniform in [scale_min, scale_max]. Along each axis, a crop of c px needs c / s px of the source.
-    Where the source has them, they are taken at a uniformly random place and fill the crop; where it has not, all of
+    Where the source has them, they are taken at a uniformly random place and fill the crop. Where it has fewer, all of
     the source fills round(size * s) px at a uniformly random place of the crop. Window edges are whole pixels, so the
     scale of an axis is exact to half a pixel over the crop's length.
 
@@ -145,8 +145,8 @@ def crop_image(pixels, window: Window, crop_size, matrix=None, offset=0.0, antia
       window: the window it was cut by; its angle is ignored, see `turn_image`.
       crop_size: (height, width), Python ints.
       matrix, offset: from `colour_matrix`.
-      antialias: average over all source pixels that a pixel covers where the image shrinks to less than half its
-        size (above that, bilinear interpolation reads them all). Costs about 10 ms at 512x1024.
+      antialias: where the image shrinks to less than half its size, average over all source pixels that a pixel covers.
+        Above that, bilinear interpolation reads them all. Costs about 10 ms at 512x1024.
 
     Returns: uint8 [height, width, 3], rounded to the nearest value and clipped.
     """
@@ -200,9 +200,9 @@ def turn_image(pixels, window: Window, box, crop_size, matrix=None, offset=0.0):
 def colour_matrix(uniforms, brightness, contrast, saturation, hue):
     """Brightness, contrast, saturation and hue as one affine map of RGB, x -> M x + offset, or (None, 0) if all are 0.
 
-    With u uniform in +-1: offset adds `brightness` * u of the full range; contrast multiplies the distance to mid grey
-    by 1 + contrast * u; saturation the distance to the pixel's luma (BT.601) likewise; hue turns the IQ plane of YIQ by
-    hue * u turns. Each keeps greys grey, so the order of the last two does not matter.
+    With a u uniform in +-1 for each: brightness adds brightness * u of the full range. Contrast multiplies the distance
+    to mid grey by 1 + contrast * u. Saturation does so with the distance to the pixel's luma (BT.601). Hue turns the IQ
+    plane of YIQ by hue * u turns. Each keeps greys grey, so the order of the last two does not matter.
 
     Args:
       uniforms: float32 [4] in [0, 1).

@@ -1,6 +1,6 @@
-"""One record -> pixels, as TensorFlow ops: read at its byte offset, decoded whole or, of a JPEG or a label map in
-strips, only inside a box.
+"""One record -> pixels, as TensorFlow ops: read at its byte offset, and decoded whole or inside a box.
 
+Of a JPEG, and of a label map in strips, no more is decoded than the box needs.
 Refuses images and label maps whose size is not what their record states. Knows nothing of steps, augmentation or label
 tables.
 """
@@ -79,8 +79,8 @@ def decode_image(example, image_format: str):
 def decode_box(example, image_format: str, box):
     """The part of an image inside `box` (int32 [2] start and size): uint8 [h, w, 3].
 
-    Bit by bit as in the whole image, but for the outermost columns of a JPEG: their chroma, stored at half the
-    resolution, is not interpolated with that of the neighbour outside.
+    Bit by bit as in the whole image, but for the outermost columns of a JPEG. Their chroma has half the resolution, and
+    is not interpolated with that of the neighbour outside.
     """
     start, size = box
     if image_format != "jpeg":

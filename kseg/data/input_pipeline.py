@@ -5,7 +5,7 @@ A training batch is a pure function of (seed, global step). Example number n = s
 example) alone. So there is no position to save, and any step is reached at once. The batches do not depend on the
 number of input pipelines, threads or shards. Records are read at the byte offsets that the manifest lists.
 
-Scale and crop are drawn before the image is decoded, from its size: of a JPEG only the crop is decoded, and only the
+Scale and crop are drawn from the image's size, before it is decoded. Of a JPEG only the crop is decoded, and only the
 crop is resized, coloured and copied. One label map is decoded per example, of a large one the strips under the crop.
 
 Which images are held out to choose thresholds kseg/data/splits.py decides.

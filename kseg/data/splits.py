@@ -17,10 +17,11 @@ def split_calibration(config, manifest) -> tuple[np.ndarray, np.ndarray]:
     """Which images of the training split are trained on, and which are held out for calibration.
 
     A sequence is what an image id says before its first underscore: a city of Cityscapes, a drive of CamVid. Where
-    there are four sequences or more, whole sequences are held out: in order of a hash of their names, each one that
-    still fits into the share. Where there are fewer, or none fits, the last part of each sequence is held out as one
-    block. Before it lies a gap of 5 % of the sequence, at least one frame, that is used for neither. The choice depends
-    on the image ids and config.data.calibration_fraction alone: it is the same for every treatment and seed.
+    there are four sequences or more, whole sequences are held out. They are taken in order of a hash of their names,
+    each one that still fits into the share. Where there are fewer, or none fits, the last part of each sequence is held
+    out as one block. Before it lies a gap of 5 % of the sequence, at least one frame, that is used for neither. The
+    choice depends on the image ids and config.data.calibration_fraction alone: it is the same for every treatment and
+    seed.
 
     Returns:
       (training indices, calibration indices), int64, rising, positions in manifest.index(train_split).

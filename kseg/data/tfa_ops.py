@@ -3,9 +3,9 @@
 Why this is a file of its own: the library is archived; its last release is 0.23, for Keras 2 and Python up to 3.11.
 `import tensorflow_addons` fails beside Keras 3, because it loads layers and optimizers that subclass Keras 2's. Its
 compiled ops do not load into newer TensorFlow either. But `tensorflow_addons.image` is mostly pure TensorFlow, and
-wants of Keras no more than the class KerasTensor, for type hints. So the package's own __init__ is not run: an empty
-package of that name, with the right search path, stands in for it, and KerasTensor is lent to it from where Keras 3
-keeps it. No environment variable, no tf_keras. Only ops that need no compiled code are offered here.
+wants of Keras no more than the class KerasTensor, for type hints. So the package's own __init__ is not run. An empty
+package of that name, with the right search path, stands in for it. KerasTensor is lent to it from where Keras 3 keeps
+it. No environment variable, no tf_keras. Only ops that need no compiled code are offered here.
 
 Strengths are fixed, and mild enough for street scenes: tables of numbers that nobody tunes do not belong in a config.
 """

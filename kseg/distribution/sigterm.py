@@ -1,8 +1,8 @@
 """How a process ends before its time: with one line and a status that says whether to start it again.
 
-SIGTERM ends a program at once unless a training loop takes note of it. At once is safe wherever no step is under way:
-all files of a run are whole at any moment, since a kill may come at any. Ctrl-C (SIGINT) is the same from a person, who
-may mean it: the second one ends at once, whatever is under way.
+SIGTERM ends a program at once unless a training loop takes note of it. That is safe wherever no step is under way: all
+files of a run are whole at any moment, since a kill may come at any. Ctrl-C (SIGINT) is the same from a person, who may
+mean it: the second one ends at once, whatever is under way.
 """
 
 import os

@@ -118,7 +118,7 @@ def watching_peers(strategy):
 class TerminationRequest:
     """Turns SIGTERM into a question that every worker answers alike, while it is open.
 
-    With several workers the answer is one step old: the sum over workers of one step is read in the next, so that no
+    With several workers the answer is one step old. The sum over workers of one step is read in the next, so that no
     step waits for it.
     """
 

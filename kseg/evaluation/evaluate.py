@@ -1,7 +1,7 @@
 """Model + split -> Report, at full image size: every pixel decided once, scored once, counted once.
 
-`evaluate` runs the network on the replicas of a tf.distribute strategy and counts on the host; `calibration` chooses
-the abstention threshold from a report on held-out images; `evaluate_run` does it for a finished training run. What is
+`evaluate` runs the network on the replicas of a tf.distribute strategy and counts on the host. `evaluate_run` does so
+for a finished training run. `calibration` chooses the abstention threshold from a report on held-out images. What is
 counted is in kseg/evaluation/pixel_counts.py, what is made of it in kseg/evaluation/report.py.
 """
 
@@ -64,8 +64,8 @@ def evaluate(
       Report; None for a split without labels, which only `official_dir` makes sense for.
 
     Raises:
-      ValueError: nothing to evaluate, a table that does not fit the treatment, NaN scores, a folder with other content,
-        official_dir where the decision may abstain and the table has no void id that could say so.
+      ValueError: nothing to evaluate, a table that does not fit the treatment, NaN scores, or a folder with other
+        content. Also official_dir, where the decision may abstain and the table has no void id for it.
     """
     table = manifest.split(split).table.select(config.data.seen_void_ids, config.data.unseen_void_ids)
     if table.num_classes != treatment.num_classes:
@@ -129,8 +129,8 @@ def calibration(report, config):
 
     Returns:
       The content of calibration.json: {"score": name, "threshold": float, "nominal": share asked for, "realised": share
-      lost, never above the nominal one and below it by less than a bin of the score's histogram, "images",
-      "labelled_pixels"}.
+      lost, "images", "labelled_pixels"}. The realised share is never above the nominal
+      one, and below it by less than a bin of the score's histogram.
 
     Raises:
       ValueError: the images have no labelled pixel.

@@ -67,8 +67,8 @@ class Tally:
 
     Attributes:
       counts: {decision: int64 [images, K + V, 2, K + 1]}, truth x edge x decision (K = abstain).
-      histograms: int64 [scores, 2 + V, 2, NUM_BINS], summed over images: labelled pixels that the forced decision
-        has right, those it has wrong, then each void id; x edge x bin.
+      histograms: int64 [scores, 2 + V, 2, NUM_BINS], summed over images: (labelled and right, labelled and wrong by the
+        forced decision, each void id) x edge x bin.
     """
 
     def __init__(self, layout, decisions, scores, images):

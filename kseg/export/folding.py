@@ -25,13 +25,13 @@ _IN_PLACE = ("BiasAdd", "Relu", "Identity", "EnsureShape", "AddV2", "Mul", "Sub"
 def fold(model, precision="float32"):
     """A functional copy without the layers that inference does not need.
 
-    A BatchNormalization that is the only reader of a linear convolution's output is folded into it, in float64:
-    kernel' = kernel * f and bias' = beta + (bias - mean) * f, with f = gamma / sqrt(variance + epsilon).
+    A BatchNormalization that is the only reader of a linear convolution's output is folded into it. In float64, kernel'
+    = kernel * f and bias' = beta + (bias - mean) * f, with f = gamma / sqrt(variance + epsilon).
 
     Args:
       model: functional keras.Model.
-      precision: "float32", or "bfloat16": variables and arithmetic from the first convolution to the last but one;
-        what scales the image before and makes the logits after stays float32.
+      precision: "float32", or "bfloat16": variables and arithmetic from the first convolution to the last but one. What
+        scales the image before, and makes the logits after, stays float32.
 
     Returns:
       keras.Model with the same input and output, layer for layer under the same names (Identity where one is gone).
@@ -73,8 +73,8 @@ def fold(model, precision="float32"):
 def activation_bytes_per_pixel(function, side=256):
     """How much memory a forward pass needs at its peak, in bytes per image pixel, weights not counted.
 
-    Tensors of the traced graph are counted from the op that makes them to the last that reads them; ops that
-    TensorFlow runs in place cost nothing. An estimate: a convolution's scratch memory is not in it.
+    Tensors of the traced graph are counted from the op that makes them to the last that reads them. Ops that TensorFlow
+    runs in place cost nothing. An estimate: a convolution's scratch memory is not in it.
 
     Args:
       function: of float32 images [1, side, side, 3], in TensorFlow ops.

@@ -1,7 +1,7 @@
 """What a request must pass before the network runs: ops of the graph that refuse it otherwise.
 
-TF-Serving compares a request's names and types with the signature, nothing else; rank, size, format and memory are for
-the graph to refuse, and some of what it would not refuse by itself ends the server's process. Each refusal is an
+TF-Serving compares a request's names and types with the signature, nothing else. Rank, size, format and memory are for
+the graph to refuse. Some of what it would not refuse by itself ends the server's process. Each refusal is an
 INVALID_ARGUMENT with a text that starts with "kseg:". Damage inside a PNG's or JPEG's body is left to the decoder.
 """
 

@@ -1,7 +1,7 @@
 """A trained run -> one network file for another runtime: TensorFlow Lite, ONNX Runtime or OpenVINO.
 
-The file holds what the `tensor` signature of a served model computes, without its guards, which are a server's: pixels
-in, mask, class map and void score out. It is checked in its own runtime against Keras before it is put in its place.
+The file computes what the `tensor` signature of a served model does: pixels in, mask, class map and void score out. It
+has no guards, which are for a server. It is checked in its own runtime against Keras before it is put in its place.
 Pictures are decoded and resized by whoever calls the runtime.
 """
 

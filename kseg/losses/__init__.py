@@ -16,8 +16,8 @@ table. In common (symbols as in kseg/losses/terms.py):
   or Dice and InvertedDice with activation="sigmoid"); a softmax over it is refused. With void_class=1 the channel is
   that of class 0, and label 1 its absence.
 * `jit_compile`: see kseg/losses/label_map_loss.py.
-* A label that is neither a channel nor one of those is refused, as is one between two integers; where XLA compiles the
-  caller's whole step, and allows no error, it makes the loss NaN.
+* A label that is neither a channel nor one of those is refused, as is one between two integers. Where XLA compiles the
+  caller's whole step, no error is possible: the loss is NaN then.
 * A batch without weight has loss 0 and gradient 0.
 * sample_weight ([N] or [N, H, W], none below 0) multiplies the pixels' weights. A mask that Keras layers left on y_pred
   multiplies them too, by 0 and 1.

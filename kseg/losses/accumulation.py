@@ -14,10 +14,10 @@ def accumulated_gradients(
 
     The sums of all parts come first: from the labels where they suffice (cross entropies, given `channels`), else from
     a forward-only pass. Then each part's gradient is taken with dvalue/dsums held at the whole batch's. Parts run one
-    after another (control dependencies), so activations of only one part are alive. Exact for networks whose images do
-    not see each other (group norm, none) and that draw nothing at random: batch norm normalises each part by itself and
-    updates its statistics in both passes. Where a forward-only pass is taken (Dice, top-k), dropout draws other masks
-    in it than the gradients see.
+    after another (control dependencies), so activations of only one part are alive. Exact for networks that draw
+    nothing at random and whose images do not depend on each other (group norm, or none). Batch norm normalises each
+    part by itself, and updates its statistics in both passes. Where a forward-only pass is taken (Dice, top-k), dropout
+    draws other masks in it than the gradients see.
 
     Args:
       loss: a GlobalSumLoss.

@@ -16,18 +16,20 @@ _serializable = keras.saving.register_keras_serializable("kseg")
 class Dice(LabelMapLoss):
     """Dice loss (1/C) sum_c (1 - Dice_c) of the global batch, a number in [0, 1).
 
-    Dice_c = (2 TP_c + s) / (2 TP_c + 2 alpha FP_c + 2 beta FN_c + s), soft counts in pixels over the whole batch
-    (`soft_counts` in kseg/losses/terms.py); alpha = beta = 1/2 is Dice, (2 sum w p y + s) / (sum w p + sum w y + s), others are
-    Tversky's. A class without truth in the global batch leaves the sum, its gradient too; the divisor stays C. The
-    label C on C channels, and a void_class that is no channel, are the zero target: false positives for all. One
-    channel is binary: label 1 is the object, 0 the background (kseg/losses/__init__.py).
+    Dice_c = (2 TP_c + s) / (2 TP_c + 2 alpha FP_c + 2 beta FN_c + s). TP, FP and FN are soft counts in pixels over the
+    whole batch (`soft_counts` in kseg/losses/terms.py). With alpha = beta = 1/2 this is Dice, (2 sum w p y + s) / (sum
+    w p + sum w y + s). Other values make it Tversky's index. A class without truth in the global batch leaves the sum,
+    and has no gradient; the divisor stays C. The label C on C channels, and a void_class that is no channel, are the
+    zero target: false positives for all. One channel is binary: label 1 is the object, 0 the background
+    (kseg/losses/__init__.py).
 
     Args:
       activation: what makes probabilities of logits, "softmax" or "sigmoid".
       alpha, beta: weights of a class's false positives and false negatives, >= 0.
       smooth: s, in pixels.
       per_image: True: the mean of each image's Dice loss, over the images with any pixel that counts.
-      ignore_class, from_logits, class_weights, void_class, void_weight, jit_compile: as for every loss (kseg/losses/__init__.py).
+      ignore_class, from_logits, class_weights, void_class, void_weight, jit_compile: as for every loss; see
+        kseg/losses/__init__.py.
     Source: Milletari et al. 2016, "V-Net"; Salehi et al. 2017, "Tversky loss function for image segmentation".
     """
 
@@ -103,7 +105,7 @@ class Dice(LabelMapLoss):
 class InvertedDice(Dice):
     """Dice loss of the complements, (1/C) sum_c (1 - InvDice_c): as Dice, with 1 - p and 1 - y for p and y.
 
-    InvDice_c = (2 TN_c + s) / (2 TN_c + 2 alpha FP_c + 2 beta FN_c + s): a false positive is the *class's* here as
+    InvDice_c = (2 TN_c + s) / (2 TN_c + 2 alpha FP_c + 2 beta FN_c + s). A false positive is the *class's* here as
     well, so alpha means the same in both terms. Every channel counts, present in the batch or not: this term punishes
     false positives of absent classes. Arguments as for Dice.
     Source: the definition is kseg's own; no earlier one was found.

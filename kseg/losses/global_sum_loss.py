@@ -1,11 +1,11 @@
 """Losses that are a function of sums over the *global* batch: the same value and gradient on any number of devices.
 
-A mean over valid pixels, or a Dice coefficient, is no mean of per-device values: a device whose images are mostly
-void would count as much as one whose images are not. Here a loss is f(S), where S adds up over pixels, images,
-devices and micro-batches. Each device computes its share s of S, the shares are all-reduced, and the device returns
-f(S) / num_replicas with the gradient <df/dS, s>. Optimizers *sum* gradients over devices, so the step taken is the
-one device's step, under Keras `fit` and in a loop of one's own alike; a logged loss (Keras multiplies by
-num_replicas) is f(S) itself.
+A mean over valid pixels, or a Dice coefficient, is no mean of per-device values. A device whose images are mostly void
+would count as much as one whose images are not. Here a loss is f(S), where S adds up over pixels, images, devices and
+micro-batches. Each device computes its share s of S, the shares are all-reduced, and the device returns f(S) /
+num_replicas with the gradient <df/dS, s>. Optimizers *sum* gradients over devices, so the step is the one that a single
+device would take. That holds under Keras `fit` and in a loop of one's own. Keras multiplies a logged loss by
+num_replicas, which gives f(S) itself.
 
 What it does not do: scale sums of gradients. Clip after the all-reduce (kseg.optimizers), or clipping is per device.
 """
@@ -41,7 +41,7 @@ class GlobalSumLoss(keras.losses.Loss):
         return None
 
     def value_and_slope(self, total):
-        """value(total) and its gradient with respect to total, float32 [M]."""
+        """value(total) and its gradient with respect to total, [M] of total's type."""
         total = tf.stop_gradient(total)
         with tf.GradientTape() as tape:
             tape.watch(total)

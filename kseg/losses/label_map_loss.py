@@ -1,8 +1,8 @@
 """What all losses of kseg.losses have in common: arguments, pixel weights, masking, one pass over the logits.
 
-A loss names the terms it needs of the predictions (kseg.losses.terms); `sums_of_parts` computes each term once for all
-losses that see the same channels with the same weights. No loss is defined here; what a loss is called with is checked
-in kseg/inputs.py.
+A loss names the terms that it needs of the predictions (kseg/losses/terms.py). `sums_of_parts` computes a term once for
+all losses that see the same channels with the same weights. No loss is defined here; what a loss is called with is
+checked in kseg/inputs.py.
 """
 
 import numbers

@@ -191,8 +191,8 @@ def hardest(losses, counted, share: float):
     """Mask of each image's hardest pixels: the ceil(share * counted pixels) with the largest loss, and their ties.
 
     Args:  losses: float [N, H, W], >= 0.   counted: bool [N, H, W].   share: in (0, 1].
-    Returns: bool [N, H, W]. Pixels as hard as the last one kept are all kept, so the answer depends on no order; a
-        NaN is kept, so that it is seen.
+    Returns: bool [N, H, W]. Pixels as hard as the last one kept are all kept, so the order of pixels does not matter. A
+        NaN is kept, so that training sees it.
     """
     # The k-th largest value, exactly and without sorting: floats >= 0 order as their bits do, and 31 halvings find
     # the largest bit pattern that at least k pixels reach.
@@ -237,7 +237,9 @@ def sum_by_label(values, labels, channels: int):
 
 
 def soft_counts(labels, own, excess, weights) -> tuple:
-    """TP = sum w p y, FP = sum w p (1-y), FN = sum w (1-p) y and TN of each image and channel, each [N, C], in pixels.
+    """(TP, FP, FN, TN) of each image and channel, each [N, C], in pixels.
+
+    TP = sum w p y, FP = sum w p (1-y), FN = sum w (1-p) y, TN = sum w (1-p) (1-y).
 
     Args: labels int32 [N, H, W] (others than 0..C-1 are the zero target); own, excess: terms of that name; weights.
     """

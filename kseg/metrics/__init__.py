@@ -1,13 +1,13 @@
 """Counting pixels exactly: confusion matrices that keep abstentions, and void-score statistics in fixed memory.
 
-Answers, for any Keras 3 model on TensorFlow: how good are the K classes, how much is lost to abstaining, where does
-void go, and how well does a score tell void from labelled pixels. Takes numbers (num_classes, ignore_class), never
-label tables, configs or files. Does not weight pixels, average per-image scores or plot.
+For any Keras 3 model on TensorFlow: how good the K classes are, and how much is lost to abstaining (answering "no
+class"). Where void goes, and how well a score tells void from labelled pixels. Takes numbers (num_classes,
+ignore_class), never label tables, configs or files. Does not weight pixels, average per-image scores or plot.
 
-Tensor functions count (`confusion_matrix`, `score_bins`), Keras metrics accumulate counts (`ConfusionMatrix`,
-`ScoreHistogram`), and NumPy functions turn counts into numbers: those of kseg/iou.py, offered here, for confusion
-matrices, those of kseg/histograms.py for histograms. Index K, one past the last class, is void in the truth and an
-abstention in the prediction.
+Tensor functions count (`confusion_matrix`, `score_bins`). Keras metrics accumulate counts (`ConfusionMatrix`,
+`ScoreHistogram`). NumPy functions turn counts into numbers: those of kseg/iou.py, offered here, for confusion matrices,
+and those of kseg/histograms.py for histograms. Index K, one past the last class, is void in the truth and an abstention
+in the prediction.
 """
 
 from kseg.iou import (

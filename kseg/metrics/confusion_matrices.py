@@ -54,10 +54,10 @@ class ConfusionMatrix(keras.metrics.Metric):
     Args:
       num_classes: K.
       ignore_class: truth value counted nowhere; None = none.
-      from_logits: True: predictions are [..., K] or [..., K + 1] and the largest channel decides, channel K being
-        "no class"; a pixel with a NaN in any channel abstains (kseg.evaluation refuses a score of NaN). Of a single
-        channel, a logit above 0 says "object". False: they are class indices of the truth's shape, K = abstain; for
-        num_classes=1 they are 1 for the object, or probabilities, of which those above 1/2 say so.
+      from_logits: True: predictions are [..., K] or [..., K + 1] and the largest channel decides. Channel K is "no
+        class". A pixel with a NaN in any channel abstains (kseg.evaluation refuses a score of NaN). Of a single
+        channel, a logit above 0 says "object". False: predictions are class indices of the truth's shape, K = abstain.
+        For num_classes=1 they are 1 for the object, or probabilities, of which those above 1/2 say so.
       name: what logs call the result.
       dtype: of the result; counts stay int64.
     """

@@ -11,7 +11,7 @@ from kseg.metrics.confusion_matrices import bincount, like, only_known, truth_ro
 def score_bins(scores):
     """The bin of each score: a non-decreasing function of it, the same on every device.
 
-    A bin is at most 1/1024 of its scores' magnitude wide; |score| < 2^-18 share one bin (so 0.0 and -0.0 do), and from
+    A bin is at most 1/1024 of its scores' magnitude wide. All |score| < 2^-18 share one bin, so 0.0 and -0.0 do. From
     16368 on, infinities included, all share the last bin of their sign. NaN is bin 0, below everything.
 
     Args:

@@ -1,9 +1,9 @@
 """Reads a state dict that PyTorch saved in its old format (`.pth`, before version 1.6), without PyTorch.
 
-Such a file is: three pickles (a magic number, the protocol, a description of the machine); the state dict as a pickle
-whose tensors refer to storages by key; a pickled list of the keys; then, in that order, each storage as an int64 count
-and its raw little-endian numbers. A pickle can call whatever it names, so names are allowed one by one, and what they
-make while the pickle runs are tuples: arrays are made afterwards, of sizes that have been checked.
+Such a file begins with three pickles: a magic number, the protocol, a description of the machine. Then comes the state
+dict as a pickle, whose tensors refer to storages by key. A pickled list of the keys follows. Last are the storages in
+that order, each an int64 count and its raw little-endian numbers. A pickle can call whatever it names, so names are
+allowed one by one. While the pickle runs they make tuples. Arrays are made afterwards, of sizes that have been checked.
 """
 
 import collections

@@ -24,8 +24,8 @@ _DECODER_LEVELS = 5  # an encoder's deepest feature map has stride 32
 def build(model_config, num_outputs, precision="float32", seed=0, detached_outputs=0, pretrained=True):
     """The model that `config.model` describes.
 
-    Every initializer is seeded by (seed, layer name), that of the head by (seed, number of the output): two models that
-    differ in their outputs alone start from the same trunk, and from the same weights of the outputs both have.
+    Every initializer is seeded by (seed, layer name), that of the head by (seed, number of the output). So two models
+    that differ in their outputs alone start alike: in the trunk, and in the outputs that both have.
 
     Args:
       model_config: `config.model`; see kseg/config.py for each key.

@@ -1,7 +1,7 @@
 """Kinds of chart: numbers in, marks on a matplotlib axis out. Knows no study, run or file.
 
-One colour, dash and marker per treatment throughout; the colours are Okabe and Ito's, told apart with every common
-colour blindness, and dash and marker serve where a print has none. Shares of classes have a palette of their own.
+One colour, dash and marker per treatment throughout. The colours are Okabe and Ito's, told apart with every common
+colour blindness. Dash and marker serve where a print has no colours. Shares of classes have a palette of their own.
 
 With `narrow`, a chart is for a telephone: NARROW_INCHES wide as drawn, so that text keeps its nominal size there, 9
 points at least. Names then stand above their rows, and lines have a key (`key`) instead of names at their ends.

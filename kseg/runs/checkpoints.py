@@ -1,7 +1,7 @@
 """Checkpoints of a training run: one file a checkpoint, whole or not there, equal bit for bit when read back.
 
-A checkpoint is a NumPy .npz archive of named arrays: it is written under another name and renamed, so a kill leaves no
-half file; every array carries a CRC, so damage is seen on reading. One process writes and every process can read, which
+A checkpoint is a NumPy .npz archive of named arrays. It is written under another name and renamed, so a kill leaves no
+half file. Every array carries a CRC, so damage is seen on reading. One process writes and every process can read, which
 is what several workers with one workdir need (tf.train.CheckpointManager wants each worker to write).
 """
 

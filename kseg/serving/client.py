@@ -45,9 +45,9 @@ class Client(ServedModel):
       client_cert, client_key: PEM files of this client's certificate and its key; without the second it is in the
         first.
 
-    A call is repeated while the server is UNAVAILABLE; a name that is not known, a certificate that is not accepted and
-    the like are told at once. Calls are safe from several threads. Connections are kept; over gRPC requests go to all
-    addresses of the name in turn.
+    A call is repeated while the server is UNAVAILABLE. A name that is not known, or a certificate that is not accepted,
+    is told at once. Calls are safe from several threads. Connections are kept; over gRPC requests go to all addresses
+    of the name in turn.
 
     Raises:
       ValueError: on another address, or on files or headers that cannot be used; in one line without any secret.

@@ -1,7 +1,7 @@
 """The messages of TF-Serving's protocol that kseg speaks, without TensorFlow and without generated code.
 
 A subset of `tensorflow.serving.PredictionService` and of what its requests carry. On the wire only field numbers and
-types count, so the messages live in a protobuf package of our own: under the official names they would collide with
+types count, so the messages live in a protobuf package of our own. Under the official names they would collide with
 TensorFlow's when both are imported. tests/serving/test_serving.py holds every field against tensorflow-serving-api.
 """
 

@@ -87,8 +87,8 @@ def predict_files(
       [(path, one line that says what is wrong)], empty if every image was done.
 
     Raises:
-      ValueError: before any work, if there are no images, a path does not exist, two would write the same file, a file
-        that is there would be written over, `output_dir` cannot be made, or `tile` is no size.
+      ValueError: before any work, if there are no images, a path does not exist, or two would write the same file. Also
+        if a file that is there would be written over, `output_dir` cannot be made, or `tile` is no size.
       Interrupted: on Ctrl-C.
     """
     model = tiles.Tiled(model, tile, overlap, report)

@@ -20,13 +20,12 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
     """Every contrast of the study: estimate, both standard errors, intervals, verdict; Holm over each primary family.
 
     Args:
-      study: the study configuration. Its `contrasts` are (name, arm, reference, measure, primary); arm and reference
-        may be equally long tuples of arms, such as the folds of leave-classes-out: their mean difference is judged,
-        "mean_of" in the entry says of how many pairs, and "arm" and "reference" are what the names have in common.
-        `primary` is True, or the name of a family of them; of the families in `not_worse` it is asked, too, whether
-        the arm is worse by the margin.
-        Primary ones use `primary_seeds` alone (None: every seed), so that seeds made after a first look at them
-        cannot move a verdict.
+      study: the study configuration. Its `contrasts` are (name, arm, reference, measure, primary). Arm and reference
+        may be equally long tuples of arms, such as the folds of leave-classes-out. Then their mean difference is
+        judged: "mean_of" in the entry says of how many pairs, and "arm" and "reference" are what the names have in
+        common. `primary` is True, or the name of a family of them. Of the families in `not_worse` it is also asked
+        whether the arm is worse by the margin. Primary ones use `primary_seeds` alone (None: every seed), so that seeds
+        made after a first look at them cannot move a verdict.
       by_arm: {arm: {seed: result}}.
       frames: the frames that the results share.
     """

@@ -100,8 +100,7 @@ def unit(measure):
 
 
 def objects_score(result: dict, match) -> str:
-    """The score that a match of OF_OBJECTS reads of a run: the one it names, else the void output and entropy
-    together where the run has them, else the run's own."""
+    """The score that a match of OF_OBJECTS reads of a run: the one it names, else "evidences", else the run's own."""
     scores = result["objects"][match[2]]["scores"]
     return match[3] or ("evidences" if "evidences" in scores else result["primary_score"])
 

@@ -1,8 +1,8 @@
 """The question of this project on a user's own records: what is compared, with which network, on which frames.
 
-Records in, what they decide out (`look`); that and a schedule in, a study configuration out (`study`), which the rest
-of kseg/study carries out like any other. How many seeds and steps fit some hours is kseg/study/schedule.py's to say.
-Loads no TensorFlow.
+`look` takes records and gives what they decide. `study` takes that and a schedule, and gives a study configuration,
+which the rest of kseg/study carries out like any other. How many seeds and steps fit some hours is
+kseg/study/schedule.py's to say. Loads no TensorFlow.
 """
 
 import importlib.util

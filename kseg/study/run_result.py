@@ -37,9 +37,9 @@ def of_run(folder: str, config, request: dict, pictures_dir: str = "") -> dict:
     Args:
       folder: its workdir (kseg/training/train.py).
       config: its configuration.
-      request: of the study: "test_split", what the run is evaluated on ("" = the images held out of training);
-        "sequence_pattern" and "frames_per_unit", which frames are counted together; "objects", {name: folder} of photos
-        with never-seen objects, "objects_seen", the height and aspect they are seen at (kseg/study/objects.py).
+      request: of the study. "test_split": what the run is evaluated on ("" = the images held out of training).
+        "sequence_pattern" and "frames_per_unit": which frames are counted together. "objects": {name: folder} of photos
+        with never-seen objects. "objects_seen": the height and aspect they are seen at (kseg/study/objects.py).
       pictures_dir: gets pictures of the test split (kseg/study/report/picture_sheets.py); "" = none.
 
     Returns:

@@ -17,7 +17,7 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
     """Does what is left of a study, one process per run, and returns the ids of the runs that did not get done.
 
     A run that fails is kept with its log (runs/<id>/log.txt) and tried again at the next start. One that failed twice
-    by an error of its own, such as a loss that is not finite, is passed over. Several calls may share a folder: a run
+    by an error of its own, such as a loss that is not finite, is passed over. Several calls may share a folder. A run
     that another process holds is passed over, and so is one whose seed was begun on another device. Ends the run's
     process if this one is ended.
 

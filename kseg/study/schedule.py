@@ -33,8 +33,8 @@ def plan(records_dir: str, hours: float | None, workdir: str, say=print) -> dict
       "pilot": what pilot.py measured, "found": what own_records.look found}.
 
     Raises:
-      ValueError, OSError: in one line, where there is no plan and no hours, where they are too few, where the plan is
-        of other hours or records, or where the pilot failed.
+      ValueError, OSError: in one line, where there is neither a plan nor hours, the hours are too few, the plan is of
+        other hours or records, or the pilot failed.
     """
     study_folder.check(workdir, "--workdir")
     path = os.path.join(workdir, PLAN)
@@ -90,8 +90,8 @@ def load(path: str) -> dict:
 def decide(pilot: dict, found: dict, hours: float, network: str) -> dict:
     """{"seeds", "steps"} that fit.
 
-    As many seeds, from six down to three, as leave every run its recipe's steps; where not even three do, three if they
-    leave a quarter of them, two if a tenth, else one. Then all steps that fit, up to four times the recipe's.
+    As many seeds, from six down to three, as leave every run its recipe's steps. Where not even three do: three if they
+    leave a quarter of those steps, two if a tenth, else one. Then all steps that fit, up to four times the recipe's.
 
     Args:
       pilot: {"seconds": of the pilot itself, "start": from a process' start to the end of its first step, "step": of

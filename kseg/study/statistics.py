@@ -136,9 +136,9 @@ def block_weights(sequences, block: int = 20, draws: int = 2000, seed: int = 0) 
     """Weights of test frames in a moving-block bootstrap, drawn per sequence.
 
     A sequence of f frames holds k = floor(f / block) blocks. Each draw takes k - 1 blocks that start at any of the f -
-    block + 1 places. They are weighted f / ((k - 1) block), so that the weights of a sequence sum to f: drawing k
-    blocks would understate the variance by the share 1 / k (Rao and Wu 1988, "Resampling inference with complex survey
-    data"; moving blocks: Kuensch 1989). Shorter sequences are cut in two; a single frame keeps weight 1.
+    block + 1 places. They are weighted f / ((k - 1) block), so that the weights of a sequence sum to f. Drawing k
+    blocks would understate the variance by the share 1 / k. Source: Rao and Wu 1988, "Resampling inference with complex
+    survey data"; moving blocks: Kuensch 1989. Shorter sequences are cut in two; a single frame keeps weight 1.
 
     Args:
       sequences: [frames], the name of each frame's sequence, frames in the order of time.

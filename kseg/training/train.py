@@ -1,8 +1,8 @@
 """train_and_evaluate(config, workdir): one training run, from records to model.keras.
 
-The loop is our own, on a tf.distribute strategy, and the same in every mode; Keras `fit` of this version is inexact or
-fails with several workers, clipping, accumulation or loss scaling over replicas. A batch is a pure function of
-(seed, global step), so a run is resumed from its weights and its step alone.
+The loop is our own, on a tf.distribute strategy, and the same in every mode. Keras `fit` of this version is inexact, or
+fails, with several workers, clipping, accumulation or loss scaling over replicas. A batch is a pure function of (seed,
+global step), so a run is resumed from its weights and its step alone.
 """
 
 import os

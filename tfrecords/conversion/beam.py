@@ -1,7 +1,7 @@
 """The same shards through Apache Beam (extra `beam`): on this machine, Spark, Flink or Dataflow.
 
-One element = one shard; its worker reads the files, writes the shard and its note, as the local runner's do, hence the
-same bytes; in the end each shard is held against its note, since Beam may have had two workers at it. Every worker
+One element = one shard. Its worker reads the files and writes the shard and its note, as the local runner's do, hence
+the same bytes. In the end each shard is held against its note, since Beam may have had two workers at it. Every worker
 needs this package, and must see data set and records folder under the paths given: a shared file system or a mounted
 bucket.
 """

@@ -228,8 +228,8 @@ def _add_inputs(inputs, job: Job, pair: Pair, image: bytes, label: bytes | None,
 def _fingerprint(job: Job) -> str:
     """Changes where anything does that the shard's bytes or their checking depend on.
 
-    Files are told by size and times, which is enough to resume within a folder that is still being built: nothing of
-    it stays in the finished one.
+    Files are told by size and times, which is enough to resume in a folder that is still being built. Nothing of it
+    stays in the finished one.
     """
     stats = []
     for pair in job.pairs:

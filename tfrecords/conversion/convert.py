@@ -1,9 +1,9 @@
 """Pairs of image and label files -> a folder of shards, in parallel, resumable, all or nothing.
 
 Everything is built in a hidden folder inside the target and moved into place at the end, the manifest last
-(staging.py); a folder without manifest is no folder to any reader. Killed at any moment, the same call goes on where it
-stopped. The bytes depend on inputs and options, never on time, place or number of workers. Which files belong together
-is the caller's knowledge (kseg/commands).
+(staging.py). Readers refuse a folder without a manifest. Killed at any moment, the same call goes on where it stopped.
+The bytes depend on inputs and options, never on time, place or number of workers. Which files belong together is the
+caller's knowledge (kseg/commands).
 """
 
 import collections
@@ -57,16 +57,16 @@ def write(
 ) -> manifest.Manifest:
     """Converts `splits` into `records_dir`.
 
-    Onto a folder that is already there: splits that it has are checked (same images, labels and options: nothing is
-    written), splits that it lacks are added, anything else is refused unless `overwrite`.
+    Of a folder that is already there, splits that it has are checked: where images, labels and options are the same,
+    nothing is written. Splits that it lacks are added. Anything else is refused unless `overwrite`.
 
     Args:
       records_dir: folder to make or to add to.
       table: label table of fully annotated splits.
       splits: name -> pairs, in any order. A split whose pairs have no label file holds images alone.
-      image_format: "png" keeps PNG files' bytes and refuses JPEG; "jpeg" keeps JPEG files' bytes and transcodes
-        others; "auto" is "jpeg" where all are JPEG, else "png", of which JPEG files become a part without loss.
-        pixels.py says what is done to other pictures than upright ones of 8 bits in colour.
+      image_format: "png" keeps PNG files' bytes and refuses JPEG. "jpeg" keeps JPEG files' bytes and transcodes others.
+        "auto" is "jpeg" where all are JPEG, else "png", and JPEG files are then written as PNG without loss. pixels.py
+        says what is done to other pictures than upright ones of 8 bits in colour.
       jpeg_quality: of what becomes JPEG, 1..100.
       num_shards: per split; fewer where a split has fewer images.
       num_workers: processes; 0 = one per core that this process may use.

@@ -1,6 +1,6 @@
 """Where shards are built: this process, a pool of processes, or Apache Beam's workers.
 
-A runner takes calls that do not depend on each other and gives their results in the order of the calls; what they do is
+A runner takes calls that do not depend on each other and gives their results in the order of the calls. What they do is
 build.py's business. The first error stops the rest.
 """
 
@@ -47,9 +47,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 def get(name: str, num_workers: int, beam_options: tuple[str, ...], progress: bool):
     """The runner "local" or "beam": run(title, calls, total) -> list of results.
 
-    `calls` are tuples (function, *arguments), called as function(*arguments, count); the function calls `count` once
-    per example, `total` times over all calls, which moves the progress bar. Beam runs build.build; whatever else is
-    called (checks that write nothing) runs locally.
+    `calls` are tuples (function, *arguments), called as function(*arguments, count). The function calls `count` once
+    per example, which moves the progress bar; `total` is how often over all calls. Beam runs build.build; whatever else
+    is called (checks that write nothing) runs locally.
 
     Raises:
       ValueError: unknown name, negative number of workers, Beam not installed.

@@ -35,8 +35,8 @@ def manifest_digest(folder: pathlib.Path) -> str | None:
 def opened(folder: pathlib.Path, files: set[str], digest: str | None):
     """Holds the hidden folder, made where it is missing, for the building of `files`; removes it in the end.
 
-    After an error it goes, with the folders above it that were made for it. It stays after a kill, KeyboardInterrupt
-    or the loss of a worker, so that the next run takes over the finished shards; and once `move` has begun.
+    After an error it goes, with the folders above it that were made for it. It stays after a kill, KeyboardInterrupt or
+    the loss of a worker, so that the next run takes over the finished shards. It also stays once `move` has begun.
 
     Args:
       folder: the folder of records.

@@ -1,6 +1,6 @@
 """Do labels lie where the picture's edges are? How much steeper a picture is at label boundaries, for each shift.
 
-A shift of all labels against their pictures (a crop, a wrong resize) shows as a peak away from 0; labels of other
+A shift of all labels against their pictures (a crop, a wrong resize) shows as a peak away from 0. Labels of other
 pictures have no peak. Both are hints: a soft picture or coarse polygons have no peak either.
 """
 

@@ -33,8 +33,8 @@ def thumb(picture: Image.Image) -> np.ndarray:
 def same(here: np.ndarray, there: np.ndarray) -> list[tuple[int, int]]:
     """Pictures of `here` that look as one of `there` does.
 
-    Two pictures are the same where the root mean square of their difference is at most 4 grey levels and at most a
-    tenth of their contrast. They always are where it is at most half a level.
+    Two pictures are the same where the root mean square of their difference is at most 4 grey levels, and a tenth of
+    their contrast. They always are where it is at most half a level.
 
     Args:
       here, there: uint8 [n, SIDE * SIDE] and [m, SIDE * SIDE].

@@ -1,8 +1,8 @@
 """The figures of a study's contrasts: f(study, narrow) -> matplotlib Figure, or None where nothing was measured.
 
-Each contrast is in one of them: capacity and rejection for the plain ones, group for those that the study's
-configuration sets apart; left_out for void that training did or did not show; all_void and caught for every kind. Picks
-the rows; kseg/study/report/charts.py draws them.
+Each contrast is in one of them. capacity and rejection have the plain ones, group those that the study's configuration
+sets apart. left_out is for void that training did or did not show, all_void and caught are for every kind. Picks the
+rows; kseg/study/report/charts.py draws them.
 """
 
 from matplotlib.figure import Figure

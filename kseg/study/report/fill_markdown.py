@@ -5,8 +5,8 @@ A number on the page stands between two comments that Markdown does not show:
     <!--camvid/contrasts/capacity/estimate signed-->+0.4<!--/-->
 
 First the study (docs/study/<name>/study.json or study.json.xz beside the page), then keys into it; an entry of a list
-is named by its "key". Then how it is written. What a study does not have (yet) is written "not yet measured"; so is all
-of a study that has not been made, but where the page has a number, its study must be there. Does not measure.
+is named by its "key". Then how it is written. What a study does not have (yet) is written "not yet measured". So is all
+of a study that has not been made. But where the page has a number, its study must be there. Does not measure.
 """
 
 import functools
@@ -64,7 +64,7 @@ def fill(text: str, studies_dir: str) -> str:
     """The page's text with every number as the studies in `studies_dir` have it.
 
     Raises:
-      ValueError: at a study that is damaged, or missing though the page has numbers of it; at a spot that says no known
+      ValueError: at a study that is damaged, or missing though the page has numbers of it. At a spot that says no known
         way of writing, or one that does not suit its value.
     """
     studies = {}

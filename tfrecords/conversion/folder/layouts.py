@@ -1,7 +1,8 @@
 """Where pictures and label pictures are: -> [(split, {key: picture}, {key: label picture} or None)].
 
-A preset's folders; folders train, val and test beside each other; a flat folder; CVAT's export of masks; a YAML of
-Ultralytics with masks_dir; a project of Supervisely with machine masks; a CSV of pairs; lists of names.
+They may be a preset's folders, folders train, val and test beside each other, or a flat folder. Or CVAT's export of
+masks, a YAML of Ultralytics with masks_dir, or a project of Supervisely with machine masks. Or a CSV of pairs, or lists
+of names.
 """
 
 import dataclasses

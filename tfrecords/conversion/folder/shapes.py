@@ -55,10 +55,10 @@ def paint(ids: np.ndarray, number: int, kind: str, value) -> None:
 
     Args:
       number: its id.
-      kind: "polygons", a list of rings [x0, y0, x1, y1, ...], each of them filled; "rings", an outer ring and holes,
-        filled by parity; "rle", COCO's {"size": [H, W], "counts": list or text}, column by column; "rows", CVAT's
-        [left, top, width, height, counts], row by row; "bitmap", Supervisely's [x, y, base64 of a packed PNG];
-        "png", the same unpacked; "ellipse" and "box", [x, y, rx, ry, degrees]: centre, half axes, and their turn,
+      kind: what `value` is. "polygons": a list of rings [x0, y0, x1, y1, ...], each of them filled. "rings": an outer
+        ring and holes, filled by parity. "rle": COCO's {"size": [H, W], "counts": list or text}, column by column.
+        "rows": CVAT's [left, top, width, height, counts], row by row. "bitmap": Supervisely's [x, y, base64 of a packed
+        PNG]. "png": the same unpacked. "ellipse" and "box": [x, y, rx, ry, degrees], centre, half axes, and their turn,
         clockwise as a picture is seen.
     """
     if kind == "polygons":
