@@ -9,6 +9,7 @@ import PIL.Image
 
 import kseg
 from kseg import pictures
+from kseg.serving import images as files
 from tfrecords import labels, pixels
 
 
@@ -112,7 +113,7 @@ class Prediction:
     class_names: tuple
 
     def _repr_png_(self):
-        return _png(self.overlay)
+        return files.encode_png(self.overlay)
 
 
 def predict(model, images, tile="auto"):
@@ -132,10 +133,11 @@ def predict(model, images, tile="auto"):
       ValueError: in one line, if the model or an image cannot be used.
       serving.ServingError: if a server does not answer.
     """
-    from kseg.serving import images as files
     from kseg.serving import tiles
 
-    contents = [_png(image) if isinstance(image, np.ndarray) else files.read_image(image) for image in images]
+    contents = [
+        files.encode_png(image) if isinstance(image, np.ndarray) else files.read_image(image) for image in images
+    ]
     if isinstance(model, (str, os.PathLike)):
         with _opened(os.fspath(model)) as opened:
             return _ask(tiles.Tiled(opened, tile), contents)
@@ -162,19 +164,8 @@ def _ask(model, contents):
     predictions = []
     for picture in contents:
         detail = model.detail([picture])[0]
-        mask, class_map, score = map(_pixels, (detail.mask_png, detail.class_png, detail.void_score_png))
+        mask, class_map, score = map(files.decode_png, (detail.mask_png, detail.class_png, detail.void_score_png))
         with PIL.Image.open(io.BytesIO(picture)) as image:
             overlay = pictures.overlay(pixels.rgb(image), mask, table)
         predictions.append(Prediction(mask, class_map, score, overlay, tuple(table.class_names)))
     return predictions
-
-
-def _pixels(png):
-    with PIL.Image.open(io.BytesIO(png)) as image:
-        return np.array(image)
-
-
-def _png(array):
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(array).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -8,19 +8,12 @@ import errno
 import os
 import re
 
+from tfrecords.errors import one_line
+
+__all__ = ["explained", "first_line", "is_memory", "one_line", "writing"]
+
 # In the name of every operation of TensorFlow that asks an input pipeline for what comes next, on one device or many.
 _ASKS_THE_INPUT = "IteratorGetNext"
-
-
-def one_line(error: BaseException) -> str:
-    """All that an exception says, in one line, or its type's name; of a traceback in it the last line alone."""
-    while error.args and isinstance(error.args[0], Exception):
-        error = error.args[0]
-    # What a KeyError shows is quoted, ends of lines and all.
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-    head, traceback, rest = text.partition("Traceback (most recent call last):")
-    last = rest.strip().splitlines()[-1:] if traceback else []
-    return " ".join(" ".join([head, *last]).split()) or type(error).__name__
 
 
 def first_line(error: BaseException) -> str:

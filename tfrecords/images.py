@@ -15,7 +15,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from tfrecords import png, strips
+from tfrecords import errors, png, strips
 from tfrecords.png import Header
 
 # A header may promise any size; what it promises would be allocated. 2^26 px is 8192 x 8192.
@@ -178,8 +178,7 @@ def _decode(data: bytes, name: str, formats, mode: str | None = None) -> Image.I
     except MemoryError:  # says nothing about the picture
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{name} cannot be decoded: {reason}") from error
+        raise ValueError(f"{name} cannot be decoded: {errors.one_line(error)}") from error
 
 
 def _check_jpeg(data: bytes, name: str) -> Header:

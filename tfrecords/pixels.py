@@ -16,7 +16,7 @@ import struct
 import numpy as np
 from PIL import Image, ImageOps
 
-from tfrecords import images, png, png16
+from tfrecords import errors, images, png, png16
 from tfrecords.png import Header
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
@@ -100,8 +100,7 @@ def decode(data: bytes, name: str, bits: int = 0) -> np.ndarray:
         except (MemoryError, RefusedError):
             raise
         except Exception as error:  # Pillow raises whatever its parsers meet
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"{name} cannot be decoded: {reason}") from error
+            raise ValueError(f"{name} cannot be decoded: {errors.one_line(error)}") from error
 
 
 class RefusedError(ValueError):
@@ -194,8 +193,8 @@ def _opened(data: bytes, name: str) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:
-        reason = "its format is not known" if isinstance(error, OSError) else " ".join(str(error).split())
-        raise ValueError(f"{name} cannot be decoded: {reason or type(error).__name__}") from error
+        reason = "its format is not known" if isinstance(error, OSError) else errors.one_line(error)
+        raise ValueError(f"{name} cannot be decoded: {reason}") from error
 
 
 def _known(data: bytes) -> bool:

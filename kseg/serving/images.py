@@ -1,8 +1,9 @@
-"""How a picture becomes a request: the bytes that a model decodes as a person sees the picture."""
+"""Pictures as the bytes of requests and answers, such that a model decodes what a person sees."""
 
 import io
 import os
 
+import numpy as np
 import PIL.Image
 
 from kseg import errors
@@ -40,9 +41,7 @@ def as_request_bytes(contents, name="image", bits=0):
             if image.format in ("PNG", "JPEG") and upright and image.mode != "CMYK" and not deep:
                 return contents
             turned = pixels.decode(contents, str(name), bits)
-            buffer = io.BytesIO()
-            PIL.Image.fromarray(turned).save(buffer, "PNG", compress_level=1)
-            return buffer.getvalue()
+            return encode_png(turned, compress_level=1)
     except pixels.RefusedError as error:
         raise ValueError(f"{error}.") from None
     except PIL.UnidentifiedImageError:  # its text is the address of the bytes
@@ -50,6 +49,19 @@ def as_request_bytes(contents, name="image", bits=0):
     except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file, such as struct.error
         reason = errors.first_line(error).removeprefix(f"{name} cannot be decoded: ")
         raise ValueError(f"{name} is not a readable image ({reason}).") from None
+
+
+def encode_png(array, **options):
+    """The bytes of a PNG: uint8 [H, W] or [H, W, 3] in, `options` of Pillow's writer."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(array).save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def decode_png(contents):
+    """uint8 [H, W] from the bytes of a one-channel PNG."""
+    with PIL.Image.open(io.BytesIO(contents)) as image:
+        return np.array(image)
 
 
 def is_image_name(name):

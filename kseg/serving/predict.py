@@ -170,8 +170,10 @@ def _answer(answering, contents, void_score):
         mask_png = answering.model.masks([contents])[0]
     mask = _checked_map(answering, mask_png, size, answering.abstain)
     files = {
-        "mask": encode_png(np.frombuffer(mask.tobytes().translate(answering.official_ids), np.uint8).reshape(size)),
-        "overlay": encode_png(_overlay(contents, mask, answering.table)),
+        "mask": images.encode_png(
+            np.frombuffer(mask.tobytes().translate(answering.official_ids), np.uint8).reshape(size)
+        ),
+        "overlay": images.encode_png(_overlay(contents, mask, answering.table)),
     }
     if void_score:
         _checked_map(answering, detail.void_score_png, size, 255)
@@ -194,7 +196,7 @@ def _pixels(source):
 
 def _checked_map(answering, png, size, most):
     try:
-        array = decode_png(png)
+        array = images.decode_png(png)
     except Exception:  # whatever Pillow meets in what is no PNG
         array = None
     if array is None or array.dtype != np.uint8 or array.shape != size or array.max(initial=0) > most:
@@ -202,18 +204,6 @@ def _checked_map(answering, png, size, most):
         message = f"its answer is {got}; expected uint8 {list(size)} up to {most}. Is it an export of kseg?"
         raise client.ServingError(answering.model.address, "UNKNOWN", message)
     return array
-
-
-def decode_png(contents):
-    """uint8 [H, W] from the bytes of a one-channel PNG."""
-    with PIL.Image.open(io.BytesIO(contents)) as image:
-        return np.array(image)
-
-
-def encode_png(array):
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(array).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _overlay(contents, mask, table):

@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 
 from kseg.serving import model
-from kseg.serving.images import rgb
+from kseg.serving.images import encode_png, rgb
 
 OVERLAP = 256  # px that neighbouring tiles share
 _SMALLEST_SHARE = 2  # a tile is at least so many overlaps high and wide
@@ -206,12 +206,14 @@ class Tiled(model.ServedModel):
         self._report(f"{height}x{width} px in {len(pieces)} tiles of {'x'.join(map(str, pieces[0].shape))}")
         whole = [np.empty((height, width), np.uint8) for _ in names]
         for piece in pieces:
-            for joined, png in zip(whole, self._ask(_png(pixels[piece.rows, piece.columns]), names)):
+            for joined, png in zip(
+                whole, self._ask(encode_png(pixels[piece.rows, piece.columns], compress_level=1), names)
+            ):
                 part = self._gray(png)
                 if part.shape != piece.shape:
                     raise self._wrong(f"it answers {part.shape} to a tile of {piece.shape} px")
                 joined[piece.kept_rows, piece.kept_columns] = part[piece.kept]
-        return [_png(joined) for joined in whole]
+        return [encode_png(joined, compress_level=1) for joined in whole]
 
     def _shrunk(self, pixels, names):
         """Of a model with an input size of its own: the picture, as small as the model takes it; answers enlarged."""
@@ -222,8 +224,9 @@ class Tiled(model.ServedModel):
         self._report(f"{height}x{width} px seen at {size[1]}x{size[0]}, since the model sees every picture at one size")
         small = PIL.Image.fromarray(pixels).resize(size, PIL.Image.Resampling.BOX)
         nearest = PIL.Image.Resampling.NEAREST
-        answers = [PIL.Image.fromarray(self._gray(png)) for png in self._ask(_png(np.asarray(small)), names)]
-        return [_png(np.asarray(answer.resize((width, height), nearest))) for answer in answers]
+        sent = encode_png(np.asarray(small), compress_level=1)
+        answers = [PIL.Image.fromarray(self._gray(png)) for png in self._ask(sent, names)]
+        return [encode_png(np.asarray(answer.resize((width, height), nearest)), compress_level=1) for answer in answers]
 
     def _gray(self, png):
         """uint8 [H, W] of an answer."""
@@ -266,9 +269,3 @@ def _even(length, side, overlap, stride):
         )
     number = -(-(length - overlap) // (side - overlap))
     return min(side, -(-(length + (number - 1) * overlap) // (number * stride)) * stride)
-
-
-def _png(array):
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(array).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

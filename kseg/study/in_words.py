@@ -1,5 +1,7 @@
 """A study's primary contrasts in one paragraph of plain words, "undecided" included. Computes no number."""
 
+from kseg.study import measures
+
 _NAMES = {
     "background_class": "void as an extra class (background_class)",
     "inverted_dice": "inverted Dice (inverted_dice)",
@@ -54,10 +56,10 @@ def _said(entry, more, less, what):
     if estimate is None:
         return f"{what} {verdict}"
     if entry.get("holm_low") is None:
-        return f"{what} {_signed(estimate)} points, undecided with one seed"
-    interval = f"({_signed(entry['holm_low'])} to {_signed(entry['holm_high'])})"
+        return f"{what} {measures.signed(estimate)} points, undecided with one seed"
+    interval = f"({measures.signed(entry['holm_low'])} to {measures.signed(entry['holm_high'])})"
     if verdict.startswith("undecided"):
-        return f"{what} undecided, {_signed(estimate)} points {interval}"
+        return f"{what} undecided, {measures.signed(estimate)} points {interval}"
     if verdict.startswith("costs at most"):
         return f"{less.format(f'at most {verdict.split()[-1]}')} {interval}"
     return f"{(more if verdict.startswith('gains') else less).format(f'{abs(100 * estimate):.1f}')} {interval}"
@@ -99,7 +101,3 @@ def _costs(entry):
     """Whether a contrast is decided against the arm, by more than the margin as far as one can tell."""
     verdict = _verdict(entry)
     return verdict.startswith("costs ") and not verdict.startswith("costs at most") and not entry.get("not_worse")
-
-
-def _signed(value):
-    return f"{100 * value:+.1f}".replace("-", "−")

@@ -105,6 +105,11 @@ def objects_score(result: dict, match) -> str:
     return match[3] or ("evidences" if "evidences" in scores else result["primary_score"])
 
 
+def signed(value: float) -> str:
+    """A difference in points, such as +0.4 or −1.2."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
 def sides(entry: dict, minus: str = "-") -> str:
     """What a contrast of study.json compares: "arm - reference", and of how many pairs of arms it is the mean."""
     of = f" (mean of {entry['mean_of']} folds)" if entry["mean_of"] > 1 else ""

@@ -38,7 +38,7 @@ class Fake(model.ServedModel):
         with PIL.Image.open(io.BytesIO(inputs["image_bytes"][0])) as image:
             mask = np.full(image.size[::-1], 3, np.uint8)
         mask[0] = 19
-        return {"mask_png_bytes": [predict.encode_png(mask)]}
+        return {"mask_png_bytes": [images.encode_png(mask)]}
 
 
 def run(paths, out, served=None, **options):
@@ -138,8 +138,8 @@ def test_a_version_that_is_taken_off_line_is_followed_by_the_next_with_its_own_t
 
 @pytest.mark.parametrize(
     "answer",
-    [[], [None], ["text"], [b"no png"], [predict.encode_png(np.zeros((9, 9), np.uint8))],
-     [predict.encode_png(np.full((4, 6), 20, np.uint8))], [predict.encode_png(np.zeros((4, 6, 3), np.uint8))]],
+    [[], [None], ["text"], [b"no png"], [images.encode_png(np.zeros((9, 9), np.uint8))],
+     [images.encode_png(np.full((4, 6), 20, np.uint8))], [images.encode_png(np.zeros((4, 6, 3), np.uint8))]],
 )  # fmt: skip
 def test_an_answer_of_another_model_is_one_line(street, tmp_path, answer):
     ((_, line),) = run([street], tmp_path / "out", Fake(answer=answer))

@@ -10,7 +10,7 @@ import pathlib
 
 from PIL import Image
 
-from tfrecords import files, images, pixels, png
+from tfrecords import errors, files, images, pixels, png
 from tfrecords.conversion import runners
 
 _FIRST_LINE = "# damaged files that a conversion has passed over, each with the reason"
@@ -104,5 +104,5 @@ def _check_label(data: bytes, name: str) -> None:
     except MemoryError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) if not isinstance(error, Image.UnidentifiedImageError) else "no picture"
-        raise ValueError(f"{name} cannot be decoded: {reason or type(error).__name__}") from error
+        reason = errors.one_line(error) if not isinstance(error, Image.UnidentifiedImageError) else "no picture"
+        raise ValueError(f"{name} cannot be decoded: {reason}") from error

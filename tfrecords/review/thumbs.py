@@ -5,6 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from tfrecords import errors
+
 SIDE = 16  # px
 _SAME = 4.0  # grey levels: copies differ by under 2, half as large and JPEG at quality 50 among them
 _SAME_OF_CONTRAST = 0.1  # of the picture's own standard deviation, which at night is small
@@ -22,7 +24,7 @@ def grey(data: bytes, size: tuple[int, int]) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # whatever Pillow raises on damaged bytes
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise ValueError(errors.one_line(error)) from error
 
 
 def thumb(picture: Image.Image) -> np.ndarray:

@@ -122,10 +122,6 @@ def _draw(folder, name, check, say):
     say(f"{path}: drawn")
 
 
-def _signed(value):
-    return f"{100 * value:+.1f}".replace("-", "−")
-
-
 def _percent(value):
     return f"{100 * value:.1f}"
 
@@ -137,8 +133,8 @@ def _mean_sd(measure):
 
 def _interval(entry):
     if entry.get("low") is None:
-        return NOT_YET if entry.get("estimate") is None else f"{_signed(entry['estimate'])} (one seed)"
-    return f"{_signed(entry['estimate'])} ({_signed(entry['low'])} to {_signed(entry['high'])})"
+        return NOT_YET if entry.get("estimate") is None else f"{measures.signed(entry['estimate'])} (one seed)"
+    return f"{measures.signed(entry['estimate'])} ({measures.signed(entry['low'])} to {measures.signed(entry['high'])})"
 
 
 def _by_stage(stages):
@@ -152,26 +148,21 @@ def _contrasts(entries):
     for entry in sorted(measured, key=lambda entry: not entry["primary"]):
         mark = "**" if entry["primary"] else ""
         names = f"{mark}{measures.sides(entry, '−')}{mark}"
-        seeds = str(len(entry["seeds"]))
-        cells = [names, _measure(entry["measure"]), seeds, _interval(entry), f"{mark}{entry['verdict']}{mark}"]
+        seeds, measure = str(len(entry["seeds"])), measures.measure_name(entry["measure"])
+        cells = [names, measure, seeds, _interval(entry), f"{mark}{entry['verdict']}{mark}"]
         lines.append(f"| {' | '.join(cells)} |")
     if len(measured) < len(entries):
         lines += ["", f"{len(entries) - len(measured)} further contrasts of the plan have no runs yet."]
     return "\n".join([*lines, ""])
 
 
-def _measure(name):
-    words = name.replace("auroc_", "AUROC, ").replace("_off_edge", ", off-edge").replace("_miou", " mIoU")
-    return re.sub(r"recall_at_0\.0?(\d+)_", r"caught at \1 %, ", words).replace("_", " ")
-
-
 def _values(entry):
     """The differences seed by seed."""
-    return ", ".join(_signed(value) for value in entry["values"])
+    return ", ".join(measures.signed(value) for value in entry["values"])
 
 
 def _median(entry):
-    return _signed(statistics.median(entry["values"]))
+    return measures.signed(statistics.median(entry["values"]))
 
 
 def _caught(kind, share, curve):
@@ -180,7 +171,7 @@ def _caught(kind, share, curve):
 
 
 _FORMS = {
-    "signed": _signed,
+    "signed": measures.signed,
     "percent": _percent,
     "mean_sd": _mean_sd,
     "interval": _interval,

@@ -90,10 +90,10 @@ def _cards(study):
         what = f"{measures.sides(entry, '−')}, {measures.measure_name(entry['measure'])}"
         unit, interval, lines = measures.unit(entry["measure"]), "", []
         if entry.get("estimate") is not None:
-            lines.append(f"Difference {_signed(entry['estimate'])} {unit}, {_seeds(entry)}")
+            lines.append(f"Difference {measures.signed(entry['estimate'])} {unit}, {_seeds(entry)}")
         if entry.get("low") is not None:
-            interval = f"{_signed(entry['holm_low'])} to {_signed(entry['holm_high'])} {unit}"
-            lines[0] += f"; 95 % interval {_signed(entry['low'])} to {_signed(entry['high'])}"
+            interval = f"{measures.signed(entry['holm_low'])} to {measures.signed(entry['holm_high'])} {unit}"
+            lines[0] += f"; 95 % interval {measures.signed(entry['low'])} to {measures.signed(entry['high'])}"
             level = f"{100 * entry['holm_level']:.1f} %"
             lines.append(f"The interval above: at Holm's level, {level}; Holm's p {_p(entry['holm_p'])}")
             lines.append(
@@ -115,10 +115,6 @@ def _cards(study):
             }
         )
     return cards
-
-
-def _signed(value):
-    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def _p(value):

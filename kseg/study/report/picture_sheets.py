@@ -4,7 +4,6 @@
 for data whose pictures may be shown (a study's `publish_pictures`).
 """
 
-import io
 import json
 import os
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 import tfrecords
 from kseg import pictures
+from kseg.serving.images import encode_png
 from tfrecords import files
 
 _IMAGES = 3
@@ -67,11 +67,11 @@ def sheets(paths: list[str]) -> dict[str, tuple[str, bytes]]:
         "Masks": (
             "The treatments' own decisions on the test images with most void; under each, the share of true void that "
             "is claimed as a class.",
-            _png(pictures.comparison(images, truths, masks, table)),
+            encode_png(pictures.comparison(images, truths, masks, table), optimize=True),
         ),
         "Void scores": (
             "The primary void score of each treatment, dark low, bright high; each on its own scale.",
-            _png(scores),
+            encode_png(scores, optimize=True),
         ),
     }
 
@@ -79,9 +79,3 @@ def sheets(paths: list[str]) -> dict[str, tuple[str, bytes]]:
 def _fit(picture, width=400):
     height = round(picture.shape[0] * width / picture.shape[1])
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def _png(picture):
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()

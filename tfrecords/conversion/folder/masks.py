@@ -11,7 +11,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from tfrecords import images, png
+from tfrecords import errors, images, png
 
 _LOSSLESS = ("PNG", "TIFF", "BMP")
 
@@ -132,8 +132,7 @@ def _array(data: bytes, name: str) -> np.ndarray:
     except MemoryError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"label {name} cannot be read as ids (PNG, TIFF or BMP): {reason}") from error
+        raise ValueError(f"label {name} cannot be read as ids (PNG, TIFF or BMP): {errors.one_line(error)}") from error
 
 
 def _unscaled(values: np.ndarray, header: png.Header) -> np.ndarray:

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from tfrecords import images
+from tfrecords import errors, images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Reader:
             try:
                 paint(ids, number, kind, value)
             except (ValueError, TypeError, KeyError, IndexError, OverflowError, zlib.error, OSError) as error:
-                raise ValueError(f"{name}: a {kind} of id {number} is wrong: {' '.join(str(error).split())}") from error
+                raise ValueError(f"{name}: a {kind} of id {number} is wrong: {errors.one_line(error)}") from error
         return ids
 
 

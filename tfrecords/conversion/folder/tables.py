@@ -17,7 +17,7 @@ import os
 import pathlib
 import re
 
-from tfrecords import labels
+from tfrecords import errors, labels
 
 VOID_NAMES = {
     "__ignore__",
@@ -74,7 +74,7 @@ def read(path: str | os.PathLike) -> labels.LabelTable:
             rows = _csv_rows(text)
         return from_rows(path.parent.name if path.stem in ("meta", "labelmap", "classes") else path.stem, rows)
     except (ValueError, RecursionError) as error:
-        reason = "it is no JSON" if isinstance(error, json.JSONDecodeError) else " ".join(str(error).split())
+        reason = "it is no JSON" if isinstance(error, json.JSONDecodeError) else errors.one_line(error)
         raise ValueError(f"{path}: no table of classes can be read from it: {reason}") from error
 
 
@@ -85,7 +85,7 @@ def read_yaml(text: str):
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"it is no YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(f"it is no YAML: {errors.one_line(error)}") from error
 
 
 def rows_of(found) -> list[dict]:

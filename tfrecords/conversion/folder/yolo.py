@@ -10,6 +10,7 @@ import pathlib
 
 from PIL import Image
 
+from tfrecords import errors
 from tfrecords.conversion.folder import notes, pairing, tables
 
 _SPLITS = ("train", "val", "test")
@@ -132,7 +133,7 @@ def upright_size(path: pathlib.Path) -> tuple[int, int]:
             width, height = picture.size
             turned = picture.format != "TIFF" and picture.getexif().get(0x0112) in _SWAPPED
     except Exception as error:  # Pillow raises whatever its parsers meet
-        raise ValueError(f"{path} cannot be decoded: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path} cannot be decoded: {errors.one_line(error)}") from error
     return (width, height) if turned else (height, width)
 
 
