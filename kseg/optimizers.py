@@ -34,10 +34,10 @@ def create(
     Raises: ValueError for a name or schedule that does not exist, or a value out of range.
     """
     if config.name not in _MAKERS:
-        raise ValueError(f"optimizer.name must be one of {', '.join(sorted(_MAKERS))}; got {config.name!r}.")
+        raise ValueError(f"config.optimizer.name={config.name!r}: expected one of {', '.join(sorted(_MAKERS))}.")
     for key in ("weight_decay", "clip_norm", "encoder_rate"):
         if not 0 <= config[key] < math.inf:
-            raise ValueError(f"optimizer.{key} must be a finite number >= 0 (0 is off); got {config[key]!r}.")
+            raise ValueError(f"config.optimizer.{key}={config[key]!r}: expected a finite number of at least 0.")
     common = {
         "learning_rate": learning_rate(config, total_steps, earlier_totals),
         # AdamW refuses None; the others do no work for it.
@@ -75,13 +75,15 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, peak, total_steps, kind="cosine", warmup_steps=0, power=0.9, earlier_totals=(), name="schedule"):
         super().__init__()
         if kind not in _DECAYS:
-            raise ValueError(f"optimizer.schedule must be one of {', '.join(sorted(_DECAYS))}; got {kind!r}.")
+            raise ValueError(f"config.optimizer.schedule={kind!r}: expected one of {', '.join(sorted(_DECAYS))}.")
         if not 0 < peak < math.inf:
-            raise ValueError(f"optimizer.learning_rate must be above 0; got {peak!r}.")
+            raise ValueError(f"config.optimizer.learning_rate={peak!r}: expected a finite number above 0.")
+        if not 0 <= power < math.inf:
+            raise ValueError(f"config.optimizer.poly_power={power!r}: expected a finite number of at least 0.")
         ends = [*map(int, earlier_totals), int(total_steps)]
         if not 0 <= warmup_steps <= ends[0]:
             raise ValueError(
-                f"optimizer.warmup_steps must be between 0 and the total of {ends[0]} steps; got {warmup_steps}."
+                f"config.optimizer.warmup_steps={warmup_steps}: expected 0 to config.train.total_steps, {ends[0]}."
             )
         if ends != sorted(set(ends)):
             raise ValueError(f"earlier_totals {tuple(ends[:-1])} and the total of {ends[-1]} steps must rise.")
@@ -230,7 +232,7 @@ class Ema:
 
     def __init__(self, model: keras.Model, decay: float):
         if not 0 <= decay < 1:
-            raise ValueError(f"optimizer.ema_decay must be at least 0 and below 1; got {decay!r}.")
+            raise ValueError(f"config.optimizer.ema_decay={decay!r}: expected a number from 0 to below 1.")
         self.decay = decay
         self._strategy = tf.distribute.get_strategy()
         self._weights = [weight.value for weight in model.weights if "float" in weight.dtype]

@@ -7,6 +7,9 @@ import numpy as np
 
 import tfrecords
 
+_GAP = 0.05  # share of a sequence between its training frames and its calibration frames, used for neither
+_MIN_SEQUENCES = 4  # from this number of sequences on, whole ones are held out
+
 
 def label_table(config, manifest) -> tfrecords.LabelTable:
     """The label table of a run: the records' own, with the void ids that config.data names."""
@@ -69,9 +72,3 @@ def _whole_sequences(sequences: dict[str, list[int]], fraction: float) -> list[i
 def _natural(text: str) -> list:
     """A sort key in which frame 9 comes before frame 10."""
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in re.split(r"(\d+)", text)]
-
-
-_GAP = 0.05  # share of a sequence between its training frames and its calibration frames, used for neither
-
-
-_MIN_SEQUENCES = 4  # from this number of sequences on, whole ones are held out

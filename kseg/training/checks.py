@@ -1,8 +1,8 @@
 """Whether a run can be trained as configured: all that can be known before its folder is touched.
 
-A mistake that only shows after config.json is written would make the folder belong to that mistake. Settings that
-would have no effect are refused too: whoever set them expects one. Names that a module looks up (an encoder, a
-schedule, a loss option) are that module's to check, when the run is put together.
+A mistake that only shows after config.json is written would make the folder belong to that mistake. Options of a loss
+term, an encoder or an evaluation that there is not are refused too: whoever set them expects an effect. Names that a
+module looks up (an encoder, a schedule, a loss option) are that module's to check, when the run is put together.
 """
 
 import os

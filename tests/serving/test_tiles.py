@@ -158,7 +158,7 @@ MEMORY = """
 import io, json, sys
 import numpy as np, PIL.Image
 sys.path.insert(0, sys.argv[3])
-from kseg.serving import model, predict
+from kseg.serving import images, model, predict
 from tfrecords import labels
 
 class Grey(model.ServedModel):
@@ -170,7 +170,7 @@ class Grey(model.ServedModel):
             return {"about_json": [json.dumps(about).encode()]}
         with PIL.Image.open(io.BytesIO(inputs["image_bytes"][0])) as image:
             classes = np.asarray(image.convert("L")) // 13
-        return {"mask_png_bytes": [predict.encode_png(classes)]}
+        return {"mask_png_bytes": [images.encode_png(classes)]}
 
 def peak():  # of this program; getrusage's is at least that of the one that started it
     with open("/proc/self/status") as file:
