@@ -208,7 +208,7 @@ def get(treatment_config, num_classes, loss_config=None, class_weights=None):
 
     Raises:
       ValueError: on an unknown name, an encoding that the head cannot train on, weights that leave no loss, or an
-        option out of its range. Also on one class, where every pixel would be learnt to be of it.
+        option out of its range. Also for one class, where nothing would be learnt but that every pixel is of it.
     """
     name = treatment_config.name
     if name not in _TREATMENTS:

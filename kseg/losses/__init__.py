@@ -8,7 +8,7 @@ table. In common (symbols as in kseg/losses/terms.py):
 * `ignore_class` (255, or None): such pixels enter no sum and no divisor; whatever is predicted there (NaN included)
   changes nothing, and its gradient is exactly 0. A label that has a channel may be ignored too: its pixels do not
   count then, but its channel still competes with the others. (255 itself is refused where it is a class.)
-* `void_class`: the label that means "no class"; its pixels have weight `void_weight`.
+* `void_class`: the label that means "no class"; its pixels have weight `void_weight` (1).
 * `class_weights`: a list by label, or {label: weight}; labels that it leaves out have 1. They multiply the pixel's
   weight, in the divisor too: losses are *weighted means*, so equal weights change nothing.
 * `from_logits`: False where y_pred are probabilities.

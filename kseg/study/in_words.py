@@ -1,6 +1,6 @@
 """A study's primary contrasts in one paragraph of plain words, "undecided" included. Computes no number."""
 
-from kseg.study import measures
+from kseg.study import measures, statistics
 
 _NAMES = {
     "background_class": "void as an extra class (background_class)",
@@ -16,7 +16,8 @@ def paragraph(summary: dict) -> str:
       summary: study.json's content; its primary contrasts are pairs, named "void, ARM" and "accuracy, ARM", of an arm
         and `ignore` (kseg/study/own_records.py).
     """
-    found = {entry["name"]: entry for entry in summary["contrasts"] if entry["primary"]}
+    primary = [entry for entry in summary["contrasts"] if entry["primary"]]
+    found = {entry["name"]: entry | {"decision": _decision(entry, summary["margin"])} for entry in primary}
     arms = [name.partition(", ")[2] for name in found if name.startswith("void, ")]
     void, accuracy = ({arm: found[f"{name}, {arm}"] for arm in arms} for name in ("void", "accuracy"))
     seeds = max((len(entry["seeds"]) for entry in found.values()), default=0)
@@ -52,17 +53,18 @@ def _accuracy(entry):
 
 def _said(entry, more, less, what):
     """A contrast as words, with the interval that it was judged by."""
-    verdict, estimate = _verdict(entry), entry.get("estimate")
+    decision, estimate = entry["decision"], entry.get("estimate")
     if estimate is None:
-        return f"{what} {verdict}"
-    if entry.get("holm_low") is None:
+        return f"{what} {entry['verdict']}"
+    if not decision:
         return f"{what} {measures.signed(estimate)} points, undecided with one seed"
     interval = f"({measures.signed(entry['holm_low'])} to {measures.signed(entry['holm_high'])})"
-    if verdict.startswith("undecided"):
+    if decision == "undecided":
         return f"{what} undecided, {measures.signed(estimate)} points {interval}"
-    if verdict.startswith("costs at most"):
-        return f"{less.format(f'at most {verdict.split()[-1]}')} {interval}"
-    return f"{(more if verdict.startswith('gains') else less).format(f'{abs(100 * estimate):.1f}')} {interval}"
+    if decision == "at most":
+        most = statistics.points_at_most(entry["holm_low"])
+        return f"{less.format(f'at most {most:.1f}')} {interval}"
+    return f"{(more if decision == 'gains' else less).format(f'{abs(100 * estimate):.1f}')} {interval}"
 
 
 def _advice(arms, void, accuracy, seeds):
@@ -88,16 +90,16 @@ def _advice(arms, void, accuracy, seeds):
     )
 
 
-def _verdict(entry):
-    """The two-sided verdict; what is said before it, "not worse", has a key of its own."""
-    return entry["verdict"].rpartition("; ")[2]
+def _decision(entry, margin):
+    """That of `statistics.decision` at Holm's level; "" where there is no interval."""
+    low, high = entry.get("holm_low"), entry.get("holm_high")
+    return "" if None in (low, high) else statistics.decision(low, high, margin)
 
 
 def _gains(entry):
-    return _verdict(entry).startswith("gains")
+    return entry["decision"] == "gains"
 
 
 def _costs(entry):
     """Whether a contrast is decided against the arm, by more than the margin as far as one can tell."""
-    verdict = _verdict(entry)
-    return verdict.startswith("costs ") and not verdict.startswith("costs at most") and not entry.get("not_worse")
+    return entry["decision"] == "costs" and not entry.get("not_worse")

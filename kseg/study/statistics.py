@@ -198,22 +198,33 @@ def holm_levels(p_values, alpha: float = 0.05) -> np.ndarray:
     return levels
 
 
-def verdict(estimate: float, low: float, high: float, margin: float) -> str:
-    """The interval of (arm - reference) in words, in points: costs, gains, costs at most, or undecided.
+def decision(low: float, high: float, margin: float) -> str:
+    """What the interval of (arm - reference) decides: "costs", "gains", "at most" or "undecided".
 
-    An interval that excludes 0 names the cost or gain. Otherwise, where the lower end lies within the margin, "costs
-    at most" that much, rounded up. Otherwise "undecided". Without an interval (one seed): "one seed, no interval".
+    "costs" and "gains" where it excludes 0; "at most" where its lower end lies within the margin.
     """
+    if high < 0:
+        return "costs"
+    if low > 0:
+        return "gains"
+    return "at most" if low >= -margin else "undecided"
+
+
+def verdict(estimate: float, low: float, high: float, margin: float) -> str:
+    """The decision in words, in points; without an interval (one seed) "one seed, no interval"."""
     if not np.isfinite([low, high]).all():
         return "one seed, no interval"
-    if high < 0:
-        return f"costs {-100 * estimate:.1f}"
-    if low > 0:
-        return f"gains {100 * estimate:.1f}"
-    if low >= -margin:
-        # A bound is rounded outward; the inner rounding only takes off what binary fractions add.
-        return f"costs at most {math.ceil(round(-1000 * low, 6)) / 10:.1f}"
-    return f"undecided (±{50 * (high - low):.1f})"
+    return {
+        "costs": f"costs {-100 * estimate:.1f}",
+        "gains": f"gains {100 * estimate:.1f}",
+        "at most": f"costs at most {points_at_most(low):.1f}",
+        "undecided": f"undecided (±{50 * (high - low):.1f})",
+    }[decision(low, high, margin)]
+
+
+def points_at_most(low: float) -> float:
+    """The cost, in points, that an interval with this lower end leaves possible, rounded outward to 0.1."""
+    return math.ceil(round(-1000 * low, 6)) / 10  # the inner rounding only takes off what binary fractions add
 
 
 def not_worse(low: float, margin: float) -> str:
@@ -225,7 +236,7 @@ def not_worse(low: float, margin: float) -> str:
         return ""
     if low >= 0:
         return "not worse"
-    return f"not worse (at most {math.ceil(round(-1000 * low, 6)) / 10:.1f})"
+    return f"not worse (at most {points_at_most(low):.1f})"
 
 
 def _blocks_of(frames: int, block: int) -> tuple[int, int]:

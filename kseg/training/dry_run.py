@@ -19,8 +19,8 @@ def dry_run(config, folder):
     """Prints parameters and a memory estimate, and draws the first batch to first_batch.png in `folder`.
 
     The estimate counts, per replica, what every step must hold at once. That is each layer's output once, which the
-    backward pass needs, or with config.train.remat the share of it that was measured. To it come float32 weights, their
-    averages, gradients and optimizer slots. Workspace of the kernels comes on top.
+    backward pass needs, or with config.train.remat the share of it that was measured. Float32 weights, their averages,
+    gradients and optimizer slots are added. Workspace of the kernels comes on top.
 
     Args:
       config: the run's ConfigDict.
