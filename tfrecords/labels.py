@@ -383,9 +383,8 @@ CITYSCAPES = LabelTable(
     ),
 )
 
-# The benchmark's 35th row. Its id is negative, and the official tool draws no polygon of a negative id, so no
-# published map holds it: number plates carry the id of the vehicle below them. It is therefore in no table.
-CITYSCAPES_NOT_DRAWN = Label(-1, "license plate", None, "dropped", (0, 0, 142))
+# Not there: the benchmark's 35th row, "license plate". Its id is negative, and the official tool draws no polygon of a
+# negative id, so no published map holds it: number plates carry the id of the vehicle below them.
 
 # gtCoarse: most of an image is left without any polygon, as id 0. That is not void but absent annotation.
 CITYSCAPES_COARSE = CITYSCAPES.with_unannotated((0,))
@@ -410,5 +409,3 @@ CAMVID = LabelTable(
         Label(12, "bonnet", None, "geometry", (0, 0, 0)),
     ),
 )
-
-TABLES = {table.name: table for table in (CITYSCAPES, CITYSCAPES_COARSE, CAMVID)}

@@ -16,7 +16,6 @@ FORMATS = {
     "onnx": ("model.onnx", ("tf2onnx", "onnxruntime"), ("float32",)),
     "openvino": ("model.xml", ("openvino",), ("float32", "int8")),
 }
-OUTPUTS = ("class", "mask", "void_score")
 
 
 def require(format, precision="float32"):
