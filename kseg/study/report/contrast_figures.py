@@ -2,7 +2,7 @@
 
 Each contrast is in one of them. capacity and rejection have the plain ones, group those that the study's configuration
 sets apart. left_out is for void that training did or did not show, all_void and caught are for every kind. Picks the
-rows; kseg/study/report/charts.py draws them.
+rows; kseg/report/charts.py draws them.
 """
 
 from matplotlib.figure import Figure
