@@ -17,6 +17,7 @@ def label_map(name, y_true, shape):
       name: of the loss, for messages.
       y_true: integers, or floats that are integers, [N, H, W] or [N, H, W, 1].
       shape: TensorShape of y_pred, [N, H, W, C].
+
     Raises:
       ValueError: shapes that do not fit; eagerly also labels that are no integers.
     """
@@ -49,6 +50,7 @@ def pixel_factor(name, sample_weight, shape, mask=None):
       sample_weight: [N], [N, 1], [N, H, W] or [N, H, W, 1], none below 0; None = 1 for all.
       shape: TensorShape that begins with N, H, W.
       mask: `keras_mask` of the predictions, of the same shapes as sample_weight: the factor is 0 outside it.
+
     Raises:
       ValueError: shapes that do not fit; eagerly also a factor below 0.
     """

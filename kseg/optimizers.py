@@ -31,7 +31,9 @@ def create(
       precision: under "mixed_float16" the optimizer scales the loss.
       earlier_totals: totals at which the schedule had ended before it was extended (`Schedule`).
       in_encoder: a bool for each variable that is trained, in order: whether `encoder_rate` applies to it.
-    Raises: ValueError for a name or schedule that does not exist, or a value out of range.
+
+    Raises:
+      ValueError: for a name or schedule that does not exist, or a value out of range.
     """
     if config.name not in _MAKERS:
         raise ValueError(f"config.optimizer.name={config.name!r}: expected one of {', '.join(sorted(_MAKERS))}.")
@@ -67,8 +69,11 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     schedule that was extended decays from the peak again after each step in `earlier_totals`, without another warm-up.
 
     Args:
-      peak: learning rate.   total_steps: steps after which the rate stays at its end.
-      kind: "cosine", "poly" or "constant".   warmup_steps: 0 is none.   power: of "poly".
+      peak: learning rate.
+      total_steps: steps after which the rate stays at its end.
+      kind: "cosine", "poly" or "constant".
+      warmup_steps: 0 is none.
+      power: of "poly", at least 0.
       earlier_totals: ascending steps, all below total_steps; () = never extended.
     """
 

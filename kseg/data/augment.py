@@ -124,7 +124,8 @@ def crop_target(labels, window: Window, crop_size, lookup=None):
       crop_size: (height, width), Python ints.
       lookup: uint8 [256], from id to target value, where `labels` are ids; None where they are targets.
 
-    Returns: uint8 [height, width].
+    Returns:
+      uint8 [height, width].
     """
     # floor((i + 1/2) * size / out_size), in whole numbers: the source pixel under the centre of pixel i.
     rows, columns = (
@@ -148,7 +149,8 @@ def crop_image(pixels, window: Window, crop_size, matrix=None, offset=0.0, antia
       antialias: where the image shrinks to less than half its size, average over all source pixels that a pixel covers.
         Above that, bilinear interpolation reads them all. Costs about 10 ms at 512x1024.
 
-    Returns: uint8 [height, width, 3], rounded to the nearest value and clipped.
+    Returns:
+      uint8 [height, width, 3], rounded to the nearest value and clipped.
     """
     source = _to_float(pixels, matrix, offset)
 
@@ -208,7 +210,8 @@ def colour_matrix(uniforms, brightness, contrast, saturation, hue):
       uniforms: float32 [4] in [0, 1).
       brightness, contrast, saturation, hue: Python floats >= 0; contrast < 1.
 
-    Returns: (float32 [3, 3] to multiply from the right, float32 scalar).
+    Returns:
+      (float32 [3, 3] to multiply from the right, float32 scalar).
     """
     if not any((brightness, contrast, saturation, hue)):
         return None, 0.0

@@ -51,7 +51,8 @@ def apply(names, image, target, seed):
       target: uint8 [h, w]; pixels that an op invents become 255, and mid grey in the image.
       seed: int64 [2], the example's own.
 
-    Returns: (uint8 [h, w, 3], uint8 [h, w]).
+    Returns:
+      (uint8 [h, w, 3], uint8 [h, w]).
     """
     for index, name in enumerate(names):
         chance = seed + tf.constant([0, (2 * index + 1) << 50], tf.int64)

@@ -156,6 +156,7 @@ def off_edge(ids, distance=EDGE_DISTANCE):
     Args:
       ids: uint8 [H, W].
       distance: px.
+
     Returns:
       bool [H, W].
     """

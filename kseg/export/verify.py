@@ -22,7 +22,8 @@ def check(folder, logits, treatment, threshold, about_json, tie=TIES["float32"],
       logits: f(images float32 [N, H, W, 3]) -> logits of the network that was exported.
       treatment, threshold, about_json: as exported.
       tie: two logits closer than this may swap places.
-      warmup: messages.PredictRequest objects that must be answered: a server does not load a model that fails one of its own.
+      warmup: messages.PredictRequest objects that must be answered. A server does not load a model that fails one of
+        its own.
 
     Raises:
       ValueError: if any pixel differs beyond ties, an answer differs between signatures, or a request fails.

@@ -28,6 +28,7 @@ def accumulated_gradients(
       channels: number of channels of the predictions, or None: always take the forward-only pass.
       first_pass: None, or the function to use instead of `model` in the forward-only pass (one that leaves moving
         statistics alone, say). Its predictions must be those of `model`.
+
     Returns:
       (value / num_replicas, [gradient]): sum both over replicas, as for a single batch.
     """

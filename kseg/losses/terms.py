@@ -23,7 +23,9 @@ def pixel_weights(labels, ignore_class=255, class_weights=None, void_class=None,
       class_weights: sequence of float, by label; labels beyond its end have 1. None is 1 for all.
       void_class: label that means "no class", or None.
       void_weight: >= 0.
-    Returns: dtype [N, H, W].
+
+    Returns:
+      dtype [N, H, W].
     """
     weights = tf.ones_like(labels, dtype)
     if class_weights is not None:
@@ -190,9 +192,14 @@ def focal_binary_cross_entropy(labels, logits, gamma, label_smoothing=0.0):
 def hardest(losses, counted, share: float):
     """Mask of each image's hardest pixels: the ceil(share * counted pixels) with the largest loss, and their ties.
 
-    Args:  losses: float [N, H, W], >= 0.   counted: bool [N, H, W].   share: in (0, 1].
-    Returns: bool [N, H, W]. Pixels as hard as the last one kept are all kept, so the order of pixels does not matter. A
-        NaN is kept, so that training sees it.
+    Args:
+      losses: float [N, H, W], >= 0.
+      counted: bool [N, H, W].
+      share: in (0, 1].
+
+    Returns:
+      bool [N, H, W]. Pixels as hard as the last one kept are all kept, so the order of pixels does not matter. A NaN is
+      kept, so that training sees it.
     """
     # The k-th largest value, exactly and without sorting: floats >= 0 order as their bits do, and 31 halvings find
     # the largest bit pattern that at least k pixels reach.
@@ -241,7 +248,10 @@ def soft_counts(labels, own, excess, weights) -> tuple:
 
     TP = sum w p y, FP = sum w p (1-y), FN = sum w (1-p) y, TN = sum w (1-p) (1-y).
 
-    Args: labels int32 [N, H, W] (others than 0..C-1 are the zero target); own, excess: terms of that name; weights.
+    Args:
+      labels: int32 [N, H, W]; others than 0..C-1 are the zero target.
+      own, excess: terms of that name.
+      weights: float [N, H, W].
     """
     channels = excess.shape[-1]
     true = sum_by_label(weights * tf.exp(-own), labels, channels)

@@ -16,6 +16,7 @@ def score_bins(scores):
 
     Args:
       scores: float tensor of any shape; read as float32.
+
     Returns:
       int32, same shape, 0..histograms.NUM_BINS-1.
     """

@@ -152,7 +152,8 @@ def forest(axis, rows, margin, narrow, names=True):
 def stacked(axis, rows, narrow):
     """Stacked bars of shares that sum to 1. rows: (name, {part: share}); a part "abstained" is hatched, shown last.
 
-    Returns: {part: Patch} for a legend.
+    Returns:
+      {part: Patch} for a legend.
     """
     parts = list(rows[0][1])
     fills = dict(zip([part for part in parts if part not in ("other classes", "abstained")], SHADES))

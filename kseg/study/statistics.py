@@ -142,7 +142,9 @@ def block_weights(sequences, block: int = 20, draws: int = 2000, seed: int = 0) 
 
     Args:
       sequences: [frames], the name of each frame's sequence, frames in the order of time.
-    Returns: float64 [draws, frames]; the same seed gives the same blocks, whatever is measured on them.
+
+    Returns:
+      float64 [draws, frames]; the same seed gives the same blocks, whatever is measured on them.
     """
     sequences = np.asarray(sequences)
     if block < 1 or draws < 2:
