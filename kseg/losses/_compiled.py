@@ -83,6 +83,7 @@ def _in_strips(function, *maps):
         begin = [number // strips, number % strips * rows]
         return function(*(tf.slice(x, begin + [0] * (x.shape.rank - 2), [1, rows, *x.shape[2:]]) for x in maps))
 
+    # Four results, as kseg/losses/terms.py keeps: softmax_terms alone keeps any.
     made = tf.map_fn(strip, tf.range(images * strips), fn_output_signature=(maps[0].dtype,) * 4)
     joined = []
     for tensor in made:

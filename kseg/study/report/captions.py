@@ -21,8 +21,8 @@ CAPTIONS = {  # name: (title, caption)
         "labelled pixels, right or wrong). All frames pooled. Lines: mean over seeds while the threshold on the "
         "primary score moves; bands: lowest to highest seed; markers: the treatment's own decision rule, for those "
         "that ever abstain; dotted, chance: drawing lots. Seen: scene void, the kind that training showed. Unseen: "
-        "void that was 255 in training under every treatment. Small panel, where there is one: background_class less "
-        "ignore in forced mIoU (abstaining not allowed, all labelled pixels), in points, by the network's width, with "
+        "void that was 255 in training under every treatment. Small panel, where there is one: one treatment less "
+        "another in forced mIoU (abstaining not allowed, all labelled pixels), in points, by the network's width, with "
         "95 % intervals; orange: primary, with a thin line over the interval at the level that Holm's procedure gives "
         "it, by which it is judged; grey: the margin, fixed beforehand.",
     ),

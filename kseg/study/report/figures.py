@@ -66,9 +66,8 @@ def void_caught(study, narrow=False):
         axis = axes[-1] if narrow else axes[0].inset_axes([0.11, 0.67, 0.44, 0.27])
         rows = [(_width(study, entry), contrast_figures.row(study, entry)) for entry in costs]
         rows = [row._replace(name=str(width)) for width, row in sorted(rows, key=lambda pair: pair[0])]
-        title = (
-            "forced mIoU, background_class −\nignore, points" if narrow else "forced mIoU, extra class − ignore, points"
-        )
+        arm, reference = (study["arms"][costs[0][side]]["treatment"] for side in ("arm", "reference"))
+        title = ("\n" if narrow else " ").join(["forced mIoU, points:", f"{arm} − {reference}"])
         charts.cost(axis, title, rows, 100 * study["margin"], narrow)
         axis.patch.set_alpha(0.9)
     return figure
