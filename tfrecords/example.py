@@ -117,6 +117,8 @@ def parse(serialized):
 
 
 def _varint(value: int) -> bytes:
+    if value <= 0x7F:  # most of them
+        return bytes((value,))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

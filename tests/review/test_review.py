@@ -94,6 +94,23 @@ def test_labels_that_were_moved_are_said_to_belong_where_they_were(tmp_path, dow
     assert words in one.text and one.is_hint
 
 
+@pytest.mark.parametrize("width", [4, 5])
+def test_void_borders_around_things_are_no_shift(tmp_path, width):
+    frames = {}
+    for name, (picture, ids) in _frames(6, ids=(0, 1, 2)).items():
+        edge = np.zeros((H, W), bool)
+        edge[1:] |= ids[1:] != ids[:-1]
+        edge[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+        places = np.argwhere(edge)
+        for row in range(-(width // 2), width - width // 2):
+            for column in range(-(width // 2), width - width // 2):
+                y, x = (places + (row, column)).T
+                inside = (y >= 0) & (y < H) & (x >= 0) & (x < W)
+                ids[y[inside], x[inside]] = 255
+        frames[name] = (picture, ids)
+    assert not [title for title in _titles(_records(tmp_path, {"train": frames})) if "shifted" in title]
+
+
 def test_labels_of_a_large_picture_are_moved_by_its_own_pixels(tmp_path):
     def large(scene):
         return tuple(part.repeat(10, 0).repeat(10, 1) for part in scene)
@@ -163,8 +180,24 @@ def test_sequences_in_two_splits_are_named_unless_names_are_numbers(tmp_path):
     assert one.title == "train and val share 1 sequence" and "seq (3 and 2 frames)" in one.text
 
 
+def test_scenes_that_each_split_numbers_anew_are_no_shared_sequences(tmp_path):
+    train = {f"{n:06d}_10": _scene(n, (0, 1, 2, 5)) for n in range(4)}
+    test = {f"{n:06d}_10": _scene(n + 60, (0, 1, 2, 5)) for n in range(4)}
+    assert _titles(_records(tmp_path, {"train": train, "test": test})) == []
+    train = {f"{n // 2:06d}_{n:02d}": frame for n, frame in enumerate(train.values())}
+    assert _titles(_records(tmp_path, {"train": train, "test": test}, "drives")) == ["train and test share 2 sequences"]
+
+
 @pytest.mark.parametrize(
-    "name, drive", [("0001TP_006690", "0001TP"), ("0006R0_f01080", "0006R0"), ("a_1_2", "a_1"), ("0012", "")]
+    "name, drive",
+    [
+        ("0001TP_006690", "0001TP"),
+        ("0006R0_f01080", "0006R0"),
+        ("a_1_2", "a_1"),
+        ("0012", ""),
+        ("frame 012", "frame"),
+        ("scan (3)", "scan"),
+    ],
 )
 def test_a_sequence_is_what_comes_before_the_frame_number(name, drive):
     assert look.sequence(name) == drive
@@ -252,6 +285,8 @@ def test_shares_and_images_worked_by_hand(tmp_path):
 
 @pytest.mark.parametrize("num_shards", [1, 4])
 def test_shards_and_processes_do_not_change_the_page(tmp_path, monkeypatch, num_shards):
+    monkeypatch.setattr(look, "_FEW_RECORDS", 0)
+    monkeypatch.setattr(look, "_WORTH_PROCESSES", 0)
     splits = {"train": _frames(6) | {"drive9_0001": _scene(3)}, "val": _frames(3, "city", 2)}
     one = _records(tmp_path, splits, "one", num_shards=2)
     other = _records(tmp_path, splits, "other", num_shards=num_shards)

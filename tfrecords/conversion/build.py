@@ -117,7 +117,7 @@ def compare(job: Job, shard: manifest.Shard, count=lambda: None) -> str:
         if job.verify == "full":
             pixels.decode(image, pair.image_path, job.bits)
             if label is not None:
-                (images.decode_map if pair.reader is None else pair.reader.read)(label, pair.label_path)
+                (images.decode_map if pair.reader is None else pair.reader.read)(label, pair.label_name)
         count()
     if inputs.hexdigest() != shard.inputs_sha256:
         return "an image or label file has changed"
@@ -168,7 +168,7 @@ def _example(job, pair, image, label, looked, lookups, pixels_of_ids, done) -> e
     maps = {}
     if label is not None:
         read = images.decode_map if pair.reader is None else pair.reader.read
-        ids = published = read(label, pair.label_path)
+        ids = published = read(label, pair.label_name)
         if ids.shape != (header.height, header.width):
             raise ValueError(_of_other_size(pair, ids.shape, header, orientation))
         if job.derived is not None:

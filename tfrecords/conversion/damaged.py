@@ -84,7 +84,7 @@ def _damage(pair, bits, full) -> tuple[str, str] | None:
         return None
     try:
         if pair.payload is not None:
-            pair.reader.read(pair.payload, pair.label_path)
+            pair.reader.read(pair.payload, pair.label_name)
         else:
             _check_label(images.read_file(pair.label_path), pair.label_path)
     except ValueError as error:

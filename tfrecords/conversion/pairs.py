@@ -50,6 +50,11 @@ class Pair:
                 f"{self.label_path!r}"
             ) from error
 
+    @property
+    def label_name(self) -> str | None:
+        """What messages call the label: its file, and the image where the file is of many images."""
+        return self.label_path if self.payload is None else f"{self.label_path}, of {self.image_path}"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Derived:
@@ -75,7 +80,9 @@ class Derived:
             raise ValueError(
                 f"{pair.label_path} is {size(ids.shape)}, others of sequence {pair.sequence} are {size(mask.shape)}"
             )
-        return np.where(np.isin(ids, self.from_id) & mask, np.uint8(self.to_id), ids)
+        lookup = np.zeros(256, bool)
+        lookup[np.atleast_1d(self.from_id)] = True
+        return np.where(lookup[ids] & mask, np.uint8(self.to_id), ids)
 
     def digest(self, sequence: str) -> str:
         """Identifies what `apply` does to this sequence."""

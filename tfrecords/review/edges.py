@@ -5,7 +5,6 @@ pictures have no peak. Both are hints: a soft picture or coarse polygons have no
 """
 
 import numpy as np
-import scipy.fft
 from PIL import Image
 
 from tfrecords.review import thumbs
@@ -43,10 +42,10 @@ def agreement(picture: Image.Image, ids: np.ndarray, without: np.ndarray) -> np.
     if count < _MIN_BOUNDARY or mean <= 0:
         return None
     # A cross correlation; the padding keeps one border from meeting the other.
-    size = [scipy.fft.next_fast_len(length + MAX_SHIFT, real=True) for length in (height, width)]
-    product = np.conj(scipy.fft.rfft2(boundary, size)) * scipy.fft.rfft2(steep - mean, size)
+    size = [_fast_length(length + MAX_SHIFT) for length in (height, width)]
+    product = np.conj(np.fft.rfft2(boundary, size)) * np.fft.rfft2(steep - mean, size)
     shifts = np.arange(-MAX_SHIFT, MAX_SHIFT + 1)
-    found = scipy.fft.irfft2(product, size)[np.ix_(shifts, shifts)]
+    found = np.fft.irfft2(product, size)[np.ix_(shifts, shifts)]
     return (1 + found / (count * mean)).astype(np.float32)
 
 
@@ -54,6 +53,15 @@ def reduced(data: bytes, height: int, width: int) -> Image.Image:
     """The picture in grey, at the size that `agreement` takes."""
     factor = reduction(height, width)
     return thumbs.grey(data, (max(1, width // factor), max(1, height // factor)))
+
+
+def _fast_length(least: int) -> int:
+    """The next length without prime factors over 5, for which the transform is fast."""
+    rest = least
+    for factor in (2, 3, 5):
+        while rest % factor == 0:
+            rest //= factor
+    return least if rest == 1 else _fast_length(least + 1)
 
 
 def _steepness(grey: np.ndarray) -> np.ndarray:

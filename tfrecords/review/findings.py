@@ -20,6 +20,7 @@ _FIXED_LEAST = 0.005  # of the frame: smaller areas are not worth a word
 MIN_SHIFT = 2  # px of the reduced picture
 _PEAK = 0.1  # of edge agreement above its mean over shifts: less is no peak
 _HIGHER = 1.25  # than in place, both above the mean: what another shift must reach
+_AS_HIGH = 0.75  # of the best shift: what its opposite must not reach
 _CLEAR_PEAK = 0.3  # so much makes a frame without one stand out
 _MIN_FITTED = 5  # pictures; fewer say nothing about all
 _NAMED = 5  # frames that a finding names
@@ -176,12 +177,14 @@ def _odd_sizes(looks) -> list[Finding]:
 
 
 def _shared_sequences(looks) -> list[Finding]:
-    """Of each two splits; names that are a number alone tell nothing."""
+    """Of each two splits; a name that is a number alone tells nothing, nor does one that each split has once."""
     found, names = [], list(looks)
     counts = {name: collections.Counter(map(look.sequence, seen.image_ids)) for name, seen in looks.items()}
     for place, here in enumerate(names):
         for there in names[place + 1 :]:
             shared = sorted((counts[here].keys() & counts[there].keys()) - {""})
+            # KITTI numbers the scenes of each split from 0.
+            shared = [x for x in shared if not (x.isdigit() and counts[here][x] == counts[there][x] == 1)]
             if shared:
                 drives = _listed([f"{x} ({counts[here][x]} and {counts[there][x]} frames)" for x in shared])
                 text = (
@@ -228,7 +231,11 @@ def _shift(name, seen) -> list[Finding]:
         text += " Are these the labels of these pictures? Soft pictures and coarse polygons look alike."
         return [Finding(f"{name}: labels follow no edges", text, (), True)]
     inside = max(abs(down), abs(right)) < edges.MAX_SHIFT  # at the window's border it is no peak
-    if inside and max(abs(down), abs(right)) >= MIN_SHIFT and best - base >= _HIGHER * (here - base):
+    # Edges in the middle of void borders, as VOC has them, are met from both sides, half a pixel more from one.
+    row, column = (max(0, edges.MAX_SHIFT - move - 1) for move in (down, right))
+    opposite = mean[row : row + 3, column : column + 3].max()
+    higher = best - base >= _HIGHER * (here - base) and opposite - base < _AS_HIGH * (best - base)
+    if inside and max(abs(down), abs(right)) >= MIN_SHIFT and higher:
         moves = [
             f"{abs(value) * factor} px {words[value > 0]}"
             for value, words in ((right, ("left", "right")), (down, ("up", "down")))

@@ -13,6 +13,8 @@ from tfrecords.review import edges, thumbs
 
 GRID = (90, 160)  # rows and columns of positions at which void is counted, whatever a picture's size
 FIXED_MIN_FRAMES = 10  # of a sequence: fewer cannot tell what stands still
+_FEW_RECORDS = 200
+_WORTH_PROCESSES = 64 * 2**20  # bytes of records
 _ORDER = {"train": 0, "val": 1, "test": 2}
 _GEOMETRY, _UNANNOTATED = labels.KINDS.index("geometry"), labels.KINDS.index("unannotated")
 
@@ -61,7 +63,7 @@ class Look:
 
 def sequence(image_id: str) -> str:
     """What frames of one drive share, as names tell: what comes before the frame number; "" for a number alone."""
-    return re.sub(r"[-_]?f?\d+$", "", image_id)
+    return re.sub(r"[-_ ]?(?:f?\d+|\(\d+\))$", "", image_id)
 
 
 def look(
@@ -87,7 +89,7 @@ def look(
       ValueError, FileNotFoundError: a folder or a record that cannot be read; names it.
     """
     found = manifest.info(records_dir)
-    calls = []
+    calls, weight = [], 0
     for split in sorted(found.splits.values(), key=lambda split: (_ORDER.get(split.name, len(_ORDER)), split.name)):
         start = 0
         drives = collections.Counter(sequence(name) for shard in split.shards for name in shard.image_ids)
@@ -99,9 +101,10 @@ def look(
             )
             calls.append((_look, os.fspath(records_dir), split, shard, read, frozenset(decoded), drives))
             start += shard.examples
+            weight += shard.bytes * len(read) // shard.examples
     total = sum(len(call[4]) for call in calls)
-    # Starting processes takes longer than looking at few records.
-    run = runners.get("local", num_workers if total > 200 else 1, (), progress)
+    # Starting processes takes longer than looking at few records, or at many small ones.
+    run = runners.get("local", num_workers if total > _FEW_RECORDS and weight > _WORTH_PROCESSES else 1, (), progress)
     looks: dict[str, Look] = {}
     for part, call in zip(run("review", calls, total), calls):
         name = call[2].name

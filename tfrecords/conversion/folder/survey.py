@@ -91,7 +91,8 @@ def fixed(survey: Survey) -> tuple[dict[str, np.ndarray], list[str]]:
 
 
 def _look(pairs, watched, void_ids, allow_colors, count) -> Survey:
-    part = Survey(np.zeros(256, np.int64), {})
+    part, is_void = Survey(np.zeros(256, np.int64), {}), np.zeros(256, bool)
+    is_void[list(void_ids)] = True
     for pair in pairs:
         data = images.read_file(pair.label_path) if pair.payload is None else pair.payload
         count()
@@ -105,10 +106,10 @@ def _look(pairs, watched, void_ids, allow_colors, count) -> Survey:
                     continue
             ids = pair.reader.ids_of(values, pair.label_path)
         else:
-            ids = (pair.reader.read if pair.reader else images.decode_map)(data, pair.label_path)
+            ids = (pair.reader.read if pair.reader else images.decode_map)(data, pair.label_name)
         part.pixels += images.histogram(ids)
         if pair.sequence in watched:
-            void = np.isin(ids, void_ids)
+            void = is_void[ids]
             frames, counted = part.void.setdefault(pair.sequence, [0, np.zeros(void.shape, np.int32)])
             if counted.shape != void.shape:
                 part.void[pair.sequence] = [0, np.zeros((0, 0), np.int32)]
