@@ -5,7 +5,7 @@
 Labels are told apart by looking. They are pictures of ids (grey, palette, 0 and 255) or in colour, or annotations: of
 COCO, labelme, CVAT (annotations.xml, or labelmap.txt and masks), Ultralytics (L is its YAML) or Supervisely (I is the
 project). Without --classes what is found is a class, 255 is void, and R/classes.csv is written for you to edit. Folders
-train, val and test below I and L are splits; without them --val_fraction is held out. With a preset and without
+train, val and test below I and L are splits; without val --val_fraction is held out. With a preset and without
 --labels_dir, I is the data set's own folder. What is done to pictures and what is passed over is counted:
 docs/own_folder.md. Killed or stopped, the same command goes on. tfrecords/FORMAT.md says what is written.
 """
@@ -35,7 +35,9 @@ _TRAIN_LIST = flags.DEFINE_string("train_list", "", "File with the name of a pic
 _VAL_LIST = flags.DEFINE_string("val_list", "", "As --train_list.")
 _TEST_LIST = flags.DEFINE_string("test_list", "", "As --train_list.")
 _PAIRS = flags.DEFINE_string("pairs", "", "CSV of columns image, label, and split and sequence if they are known.")
-_VAL_FRACTION = flags.DEFINE_float("val_fraction", None, "Share held out where there is no folder val; default 0.1.")
+_VAL_FRACTION = flags.DEFINE_float(
+    "val_fraction", None, "Share held out where there is no val; default 0.1, of lists none."
+)
 _UNLABELLED = flags.DEFINE_enum(
     "unlabelled", "error", ["error", "skip", "keep"], "Images without label; keep: as a split of their own."
 )

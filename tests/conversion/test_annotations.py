@@ -134,7 +134,7 @@ def test_uncovered_pixels_become_a_class_and_a_table_gives_the_ids(tmp_path):
     (tmp_path / "records").rename(tmp_path / "older")
     (tmp_path / "classes.csv").write_text("id,name\n7,cars\n9,bus\n")
     with pytest.raises(
-        ValueError, match="class 'car' of the annotations is not in the table .*; the nearest is 'cars'"
+        ValueError, match="labels: class 'car' of the annotations is not in the table .*; the nearest is 'cars'"
     ):
         _convert(tmp_path, **options, classes=table)
 
@@ -181,6 +181,38 @@ def test_cvat_xml(tmp_path, as_file):
     assert manifest.table.class_names == ("road", "car")
     assert tuple(manifest.table.class_colors[0]) == (128, 64, 128)
     assert "passed over: 1 shapes without an area" in "\n".join(said)
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        (
+            'polygon label="car"',
+            'polygon label="cart"',
+            "its polygon of label 'cart' is of none in the file's list of labels; the nearest is 'car'",
+        ),
+        ('points="5.00,0.00;', 'points="5.00,x;', "image drive0_0001.png: could not convert string to float: 'x'"),
+        ('points="5.00,0.00;', 'points="5.00;', "image drive0_0001.png: a polygon has points '5.00;15"),
+        (
+            'rle="0, 1',
+            'rle="9, 1',
+            "a.xml, of .*drive0_0001.png: a mask of id 1 is wrong: its runs are 13 pixels, its size 4",
+        ),
+    ],
+)
+def test_a_shape_of_cvat_that_is_wrong_is_told_with_its_image(tmp_path, old, new, words):
+    _photos(tmp_path / "images")
+    assert old in CVAT
+    (tmp_path / "a.xml").write_text(CVAT.replace(old, new, 1))
+    with pytest.raises(ValueError, match=words):
+        _convert(tmp_path, images_dir=tmp_path / "images", labels_dir=tmp_path / "a.xml")
+
+
+def test_numbers_of_a_polygon_may_have_exponents(tmp_path):
+    _photos(tmp_path / "images")
+    (tmp_path / "a.xml").write_text(CVAT.replace("15.00,6.00", "1.5e+1,6.0E0"))
+    stored = _stored(_convert(tmp_path, images_dir=tmp_path / "images", labels_dir=tmp_path / "a.xml"))
+    assert (stored["drive0_0001"][:6, 5:15] == 1).all()
 
 
 def test_a_video_of_cvat_and_a_file_of_something_else_are_refused(tmp_path):
@@ -333,6 +365,72 @@ def test_annotations_of_supervisely(tmp_path):
 
 
 # What they have in common.
+
+
+def _coco(root, change=lambda found: None):
+    """A COCO file of one image with a square of class 1."""
+    _photos(root / "images", 1)
+    square = [[0, 0, 4, 0, 4, 4, 0, 4]]
+    found = {
+        "images": [{"id": 1, "file_name": "drive0_0001.png", "height": H, "width": W}],
+        "annotations": [{"id": 7, "image_id": 1, "category_id": 1, "segmentation": square}],
+        "categories": [{"id": 1, "name": "road"}, {"id": 2, "name": "car"}],
+    }
+    found = change(found) or found
+    (root / "c.json").write_text(json.dumps(found))
+    return {"images_dir": root / "images", "labels_dir": root / "c.json"}
+
+
+def test_polygons_of_coco_without_an_area_are_passed_over_and_counted(tmp_path):
+    said = []
+    options = _coco(tmp_path, lambda found: found["annotations"][0]["segmentation"].extend([[1, 1, 9, 9], []]))
+    stored = _stored(_convert(tmp_path, said, **options))
+    np.testing.assert_array_equal(stored["drive0_0001"], _expected((1, 0, 0, 4, 4)))
+    assert "passed over: 2 shapes without an area" in "\n".join(said)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            lambda found: found["annotations"][0].update(segmentation=[0, 0, 4, 0, 4, 4]),
+            r"annotation 7 has segmentation \[0, 0, .*; expected a list of polygons",
+        ),
+        (
+            lambda found: found["annotations"][0].update(segmentation=[[0, 0, 4, 0, 4, 4, 1]]),
+            "annotation 7 has a polygon of 7 numbers; expected pairs of x and y",
+        ),
+        (lambda found: found["images"][0].pop("height") and None, "'height' is missing"),
+        (lambda found: found["annotations"], "it is a list; a file of results has no images and categories"),
+        (
+            lambda found: found["categories"].append({"id": 1, "name": "sky"}),
+            r"ids of categories must differ, got \[1, 1, 2\]",
+        ),
+        (
+            lambda found: found["annotations"][0].update(segmentation={"size": [W, H], "counts": [W * H]}),
+            r"c.json, of .*drive0_0001.png: a mask of id 1 is wrong: its size is \[20, 12\]",
+        ),
+        (
+            lambda found: (
+                [row.update(id=row["id"] + 255) for row in [*found["categories"]]] and found["annotations"].clear()
+            ),
+            "category ids must lie in 0..255, got up to 257; --classes=FILE of the same names",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_coco_file_is_named(tmp_path, change, words):
+    options = _coco(tmp_path, change)
+    with pytest.raises(ValueError, match=words) as caught:
+        _convert(tmp_path, **options, label_format="coco")
+    assert "\n" not in str(caught.value)
+
+
+def test_names_with_accents_match_whoever_wrote_them(tmp_path):
+    # macOS stores "ä" of a file's name as "a" and a diaeresis; annotations have it as typed.
+    composed, taken_apart = "stra\u00dfe \u00e4.png", "stra\u00dfe a\u0308.png"
+    options = _coco(tmp_path, lambda found: found["images"][0].update(file_name=composed))
+    (tmp_path / "images" / "drive0_0001.png").rename(tmp_path / "images" / taken_apart)
+    assert list(_stored(_convert(tmp_path, **options))) == [composed.removesuffix(".png")]
 
 
 def test_a_name_that_may_be_two_pictures_is_refused(tmp_path):

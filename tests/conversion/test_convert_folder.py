@@ -236,6 +236,30 @@ def test_a_cvat_export_is_read_by_the_colours_of_its_labelmap(tmp_path):
     assert [label.name for label in manifest.table.void_labels] == ["background"]
 
 
+def _cvat_masks(root, count=12):
+    """An export of CVAT in which nobody drew the upper half of any frame."""
+    for number in range(count):
+        _save(root / "JPEGImages" / f"drive_{number:04d}.png", _photo(number))
+        ids = _ids(number, [0, 1])
+        ids[: H // 3] = 0
+        _save(root / "SegmentationClass" / f"drive_{number:04d}.png", np.array([[0, 0, 0], [9, 8, 7]], np.uint8)[ids])
+    (root / "labelmap.txt").write_text("background:0,0,0::\nroad:9,8,7::\n")
+
+
+def test_what_nobody_drew_in_an_export_of_cvat_is_no_part_of_the_camera(tmp_path):
+    _cvat_masks(tmp_path / "labels")
+    manifest = _convert(tmp_path, images_dir=str(tmp_path / "labels"))
+    assert [(label.name, label.kind) for label in manifest.table.void_labels] == [("background", "scene")]
+
+
+def test_an_export_of_cvat_without_images_says_so(tmp_path):
+    _cvat_masks(tmp_path / "labels", 4)
+    (tmp_path / "labels" / "JPEGImages").rename(tmp_path / "pictures")
+    with pytest.raises(FileNotFoundError, match="labels has no folder JPEGImages: CVAT exported masks without images"):
+        _convert(tmp_path, images_dir=str(tmp_path / "labels"))
+    assert _convert(tmp_path, images_dir=str(tmp_path / "pictures")).splits["train"].examples == 3
+
+
 def test_files_are_found_whatever_their_case_and_links_and_the_rest_is_counted(tmp_path):
     made = _folder(tmp_path, [0, 1, 2])
     for folder in ("images", "labels"):
@@ -410,6 +434,83 @@ def test_lists_of_names_in_whichever_way_they_are_written(tmp_path):
         (tmp_path / "val.txt").write_text(text)
         with pytest.raises(ValueError, match=words):
             _convert(tmp_path, records="other", **lists)
+
+
+def test_names_in_lists_may_have_spaces(tmp_path):
+    for number in range(3):
+        _save(tmp_path / "images" / f"frame {number}.png", _photo(number))
+        _save(tmp_path / "labels" / f"frame {number}.png", _ids(number, [0, 1]))
+    (tmp_path / "train.txt").write_text("frame 0.png\nframe 2.png\n")
+    manifest = _convert(tmp_path, train_list=str(tmp_path / "train.txt"))
+    assert {name: split.examples for name, split in manifest.splits.items()} == {"train": 2}
+    assert _stored(manifest).keys() == {"frame 0", "frame 2"}
+
+
+def test_of_train_without_val_a_tenth_is_held_out_unless_told_otherwise(tmp_path):
+    for number in range(10):
+        _save(tmp_path / "training/image_2" / f"{number:06d}_10.png", _photo(number))
+        _save(tmp_path / "training/semantic" / f"{number:06d}_10.png", _ids(number, [7, 26]))
+    for name, fraction, expected in (
+        ("kitti", None, {"train": 9, "val": 1}),
+        ("none", 0.0, {"train": 10}),
+        ("more", 0.2, {"train": 8, "val": 2}),
+    ):
+        options = convert.Options(str(tmp_path), classes="kitti", val_fraction=fraction)
+        manifest = convert.convert(options, tmp_path / name, [].append, num_workers=1)
+        assert {split: found.examples for split, found in manifest.splits.items()} == expected
+    with pytest.raises(FileNotFoundError, match="has no folder images/10k/train, .*; it is laid out as kitti"):
+        convert.convert(convert.Options(str(tmp_path), classes="bdd100k"), tmp_path / "b", [].append)
+
+
+def test_images_and_labels_in_one_folder_are_told_apart_by_a_suffix(tmp_path):
+    made = _folder(tmp_path, [0, 1, 2])
+    for name in made:
+        (tmp_path / "labels" / f"{name}.png").rename(tmp_path / "images" / f"{name}_mask.png")
+    with pytest.raises(ValueError, match="--images_dir and --labels_dir are both .*/images; --label_suffix"):
+        _convert(tmp_path, labels="images")
+    said = []
+    _same(_stored(_convert(tmp_path, labels="images", label_suffix="_mask", said=said)), made)
+    assert not any("passed over" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            lambda folder: [path.rename(path.with_name(f"x{path.name}")) for path in sorted(folder.iterdir())],
+            r"drive0_0001.png: this image has no label file of the same name, nor has any of 5 images "
+            r"\(xdrive0_0001.png is a label's\); --image_suffix and --label_suffix say",
+        ),
+        (
+            lambda folder: [path.rename(path.with_suffix(".npy")) for path in sorted(folder.iterdir())],
+            "drive0_0001.png: this image has no label file of the same name, since there are no label pictures; passed "
+            "over: 5 files that are no png.*drive0_0001.npy",
+        ),
+        (
+            lambda folder: [path.unlink() or path.symlink_to("/no/1.png") for path in [folder / "drive1_0001.png"]],
+            "labels/drive1_0001.png is a link to /no/1.png, which is not there",
+        ),
+    ],
+)
+def test_why_labels_have_no_partner_is_said(tmp_path, change, words):
+    _folder(tmp_path, [0, 1, 2])
+    change(tmp_path / "labels")
+    with pytest.raises(ValueError, match=words):
+        _convert(tmp_path)
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_table_that_is_not_in_utf_8_is_refused(tmp_path):
+    _folder(tmp_path, [0, 1])
+    (tmp_path / "c.csv").write_bytes("id,name\n0,Stra\u00dfe\n1,Haus\n".encode("cp1252"))
+    with pytest.raises(ValueError, match="c.csv is not in UTF-8, and names would be garbled; save it as UTF-8"):
+        _convert(tmp_path, classes=str(tmp_path / "c.csv"))
+
+
+def test_accents_of_file_names_match_however_they_are_stored(tmp_path):
+    _save(tmp_path / "images" / "a\u0308.png", _photo(0))
+    _save(tmp_path / "labels" / "\u00e4.png", _ids(0, [0, 1]))
+    assert list(_stored(_convert(tmp_path, val_fraction=0.0))) == ["\u00e4"]
 
 
 def test_a_csv_of_pairs(tmp_path):

@@ -53,7 +53,10 @@ def read(kind: str, options: Options, table, passed: pairing.Passed, say):
         name = where[0].stem if where[0].is_file() else where[0].name
         table, ids, uncovered = notes.table_of(name, rows, options.uncovered)
     else:
-        table, ids, uncovered = notes.by_table(table, rows, options.uncovered)
+        try:
+            table, ids, uncovered = notes.by_table(table, rows, options.uncovered)
+        except ValueError as error:
+            raise ValueError(f"{where[0]}: {error}") from error
     said = next(label for label in table.labels if label.id == uncovered)
     state = f"void ({said.name}); --uncovered=NAME makes them a class" if said.kind else f"of class {said.name}"
     say(f"pixels that nothing covers are {state}; where shapes overlap, the later one stays")

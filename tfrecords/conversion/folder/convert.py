@@ -35,7 +35,7 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
     passed = pairing.Passed()
     if not (options.images_dir or options.labels_dir or options.pairs):
         raise ValueError("--images_dir is missing or empty; see --help")
-    options = layouts.with_cvat(options)
+    given, options = options, layouts.with_cvat(options)
     preset = presets.find(options.classes)
     table = preset.table if preset else tables.read(options.classes) if options.classes else None
     kind = annotated.MASKS if preset and not options.labels_dir else annotated.format_of(options)
@@ -56,8 +56,9 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
         raise ValueError(f"{options.images_dir} and {options.labels_dir} have no pair of an image and a label file")
     splits = whole(splits) if whole else splits
     labelled = [pair for pairs in splits.values() for pair in pairs if pair.label_path]
-    # Sparse polygons leave the same places uncovered in all frames.
-    watched = settled.scene_ids(table) if of_masks and options.fixed_void == "auto" else ()
+    # What nobody drew, in annotations and masks made of them, is the same place in all frames, and no bonnet.
+    drawn = not of_masks or options is not given or layouts.is_supervisely(options)
+    watched = settled.scene_ids(table) if not drawn and options.fixed_void == "auto" else ()
     workers, progress = write.get("num_workers", 0), write.get("progress", False)
     own_table = table is None
     seen = survey.look(labelled, watched, workers, progress, own_table)
@@ -83,6 +84,20 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
     return manifest
 
 
+def _no_partner(part, passed: pairing.Passed) -> str:
+    """Where nothing has a partner: what is there instead."""
+    if part.images.keys() & part.labels.keys():
+        return ""
+    if part.images and part.labels:
+        first = next(iter(part.labels.values()))
+        return (
+            f", nor has any of {len(part.images)} images ({first.name} is a label's); --image_suffix and "
+            "--label_suffix say what names end in"
+        )
+    kind = "label pictures" if part.images else "pictures"
+    return "; ".join([f", since there are no {kind}", *passed.lines()])
+
+
 def _paired(parts, reader, options: Options, passed: pairing.Passed) -> dict[str, list[tfrecords.Pair]]:
     """Splits of pairs. What has no partner is an error, passed over, or, of images, kept as a split of its own."""
     splits: dict[str, list] = {}
@@ -97,9 +112,8 @@ def _paired(parts, reader, options: Options, passed: pairing.Passed) -> dict[str
             else:
                 lone, what = part.labels[key], "this label file has no image"
             if options.unlabelled == "error":
-                raise ValueError(
-                    f"{lone}: {what} of the same name; --unlabelled=skip passes it over, keep keeps images"
-                )
+                what = f"{what} of the same name{_no_partner(part, passed)}"
+                raise ValueError(f"{lone}: {what}; --unlabelled=skip passes it over, keep keeps images")
             if key in part.images and options.unlabelled == "keep":
                 splits.setdefault(pairing.UNLABELLED, []).append(tfrecords.Pair(pairing.image_id(key), lone))
             else:

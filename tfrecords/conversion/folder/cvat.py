@@ -3,8 +3,8 @@
 Polygons, boxes, ellipses and masks have an area. They are painted by z_order, and of equal ones in the file's order.
 """
 
+import difflib
 import pathlib
-import re
 from xml.etree import ElementTree
 
 from tfrecords.conversion.folder import notes
@@ -18,7 +18,7 @@ def read(path: pathlib.Path, passed) -> notes.Notes:
       passed: counts shapes without an area.
 
     Raises:
-      ValueError: it is no such file.
+      ValueError: it is no such file, or a shape's label is not in its list of labels.
     """
     try:
         root = ElementTree.parse(path).getroot()
@@ -32,25 +32,36 @@ def read(path: pathlib.Path, passed) -> notes.Notes:
             void = {"void": "scene"} if name.lower() == "background" else {}  # as of labelmap.txt
             row = {"key": name, "name": name, "color": label.findtext("color"), "declared": True}
             rows.setdefault(name, row | void)
-        frames = {}
+        declared, frames = bool(rows), {}
         for image in root.iterfind("image"):
-            drawn = []
-            for place, shape in enumerate(image):
-                kind, value = _shape(shape)
-                if kind is None:
-                    if shape.tag != "tag":  # says something of the whole image
-                        passed.add("shapes without an area", f"{path}: {shape.tag}")
-                    continue
-                name = shape.attrib["label"]
-                rows.setdefault(name, {"key": name, "name": name})
-                drawn.append((int(shape.attrib.get("z_order", 0)), place, [name, kind, value]))
-            drawn = [entry for _, _, entry in sorted(drawn, key=lambda entry: entry[:2])]
-            size = int(image.attrib["height"]), int(image.attrib["width"])
-            frames[image.attrib["name"]] = notes.Frame(path, *size, drawn)
+            name, size = image.attrib["name"], (int(image.attrib["height"]), int(image.attrib["width"]))
+            try:
+                frames[name] = notes.Frame(path, *size, _drawn(image, rows, declared, passed, path))
+            except ValueError as error:
+                raise ValueError(f"image {name}: {error}") from error
         return notes.Notes(list(rows.values()), frames)
     except (ElementTree.ParseError, KeyError, ValueError, TypeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: it is no XML of CVAT: {' '.join(what.split())}") from error
+
+
+def _drawn(image, rows, declared: bool, passed, path) -> list:
+    """Shapes of one image in the order of painting, as of notes.Frame; adds to `rows` what is not declared there."""
+    drawn = []
+    for place, shape in enumerate(image):
+        kind, value = _shape(shape)
+        if kind is None:
+            if shape.tag != "tag":  # says something of the whole image
+                passed.add("shapes without an area", f"{path}: {shape.tag}")
+            continue
+        name = shape.attrib["label"]
+        if declared and name not in rows:
+            near = difflib.get_close_matches(name, rows, 1)
+            hint = f"; the nearest is {near[0]!r}" if near else ""
+            raise ValueError(f"its {shape.tag} of label {name!r} is of none in the file's list of labels{hint}")
+        rows.setdefault(name, {"key": name, "name": name})
+        drawn.append((int(shape.attrib.get("z_order", 0)), place, [name, kind, value]))
+    return [entry for _, _, entry in sorted(drawn, key=lambda entry: entry[:2])]
 
 
 def _shape(shape):
@@ -63,7 +74,10 @@ def _shape(shape):
     }
     turn = numbers.get("rotation", 0)
     if shape.tag == "polygon":
-        return "polygons", [[float(n) for n in re.findall(r"-?[\d.]+(?:e-?\d+)?", given["points"])]]
+        points = [[float(n) for n in point.split(",")] for point in given["points"].split(";") if point.strip()]
+        if any(len(point) != 2 for point in points):
+            raise ValueError(f"a polygon has points {given['points'][:40]!r}; expected x,y;x,y;...")
+        return ("polygons", [[n for point in points for n in point]]) if len(points) > 2 else (None, None)
     if shape.tag == "box":
         x0, y0, x1, y1 = (numbers[key] for key in ("xtl", "ytl", "xbr", "ybr"))
         return "box", [(x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2, turn]

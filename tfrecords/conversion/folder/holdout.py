@@ -6,7 +6,9 @@ FRACTION = 0.1  # where nothing says how much
 
 
 def with_val(splits, options, say) -> dict[str, list]:
-    """Splits by their names; one without a name is cut in two, by whole sequences where there are some.
+    """Splits by their names; one without a name, or train without val, is cut in two, by whole sequences if possible.
+
+    Splits of --train_list or --pairs are cut where --val_fraction asks for it.
 
     Raises:
       ValueError: a share that is none, or that is not needed.
@@ -16,9 +18,10 @@ def with_val(splits, options, say) -> dict[str, list]:
         raise ValueError(f"--val_fraction is {fraction}; expected 0 (none) to below 1")
     pairs = splits.pop("", None)
     if pairs is None:
-        if "val" in splits or not fraction or "train" not in splits:
-            if fraction and "val" in splits:
-                raise ValueError("--val_fraction is given, but there is a folder of val; leave it out")
+        if fraction and "val" in splits:
+            raise ValueError("--val_fraction is given, but there is a folder of val; leave it out")
+        as_they_are = fraction == 0 or (fraction is None and (options.lists or options.pairs))
+        if as_they_are or "val" in splits or "train" not in splits:
             return splits
         pairs = splits.pop("train")
     fraction = FRACTION if fraction is None else fraction

@@ -10,7 +10,7 @@ import os
 import pathlib
 
 from tfrecords import files, labels, pixels
-from tfrecords.conversion.folder import names, pairing, supervisely, tables, yolo
+from tfrecords.conversion.folder import names, pairing, presets, supervisely, tables, yolo
 from tfrecords.conversion.folder.options import Options
 
 _MASKS = (".png", ".tif", ".tiff", ".bmp")
@@ -36,6 +36,11 @@ def with_cvat(options: Options) -> Options:
     images = pathlib.Path(options.images_dir or root)
     if (images / "JPEGImages").is_dir():
         images = images / "JPEGImages"
+    elif images.resolve() == root.resolve():
+        raise FileNotFoundError(
+            f"{root} has no folder JPEGImages: CVAT exported masks without images; name the folder of the pictures as "
+            "--images_dir, or export with images"
+        )
     classes = options.classes or os.fspath(root / "labelmap.txt")
     return dataclasses.replace(
         options, images_dir=os.fspath(images), labels_dir=os.fspath(root / "SegmentationClass"), classes=classes
@@ -54,7 +59,7 @@ def found(options: Options, preset, passed: pairing.Passed) -> tuple[list[Part],
         parts = _of_pairs(options)
     elif root.suffix.lower() in (".yaml", ".yml"):
         parts, table = _of_yaml(root, options, passed)
-    elif supervisely.is_project(root):
+    elif is_supervisely(options):
         parts, table = _of_supervisely(root, options, passed)
     else:
         parts = _of_folders(options, preset, passed)
@@ -63,6 +68,11 @@ def found(options: Options, preset, passed: pairing.Passed) -> tuple[list[Part],
         stated = {name: root_of(options, preset) / path for name, path in preset.lists}
         lists = {name: path for name, path in stated.items() if path.is_file()}
     return (_listed(parts, lists, passed, bool(options.lists)) if lists else parts), table
+
+
+def is_supervisely(options: Options) -> bool:
+    """Whether the labels are a project of Supervisely."""
+    return supervisely.is_project(pathlib.Path(options.labels_dir or options.images_dir))
 
 
 def split_folders(options: Options) -> list[tuple[str, pathlib.Path, pathlib.Path]]:
@@ -91,9 +101,9 @@ def _split_name(place: pathlib.Path) -> str:
 
 
 def by_name(folder, passed: pairing.Passed) -> dict[str, pathlib.Path]:
-    """Pictures by their path below a folder, with suffix."""
+    """Pictures by their path below a folder, with suffix, as of pairing.normal."""
     paths = pairing.find(folder, pixels.SUFFIXES, passed, (".json", ".xml", ".txt", ".yaml", ".yml", ".csv"))
-    return {path.relative_to(folder).as_posix(): path for path in paths}
+    return {pairing.normal(path.relative_to(folder).as_posix()): path for path in paths}
 
 
 def chosen(images: dict, lists: dict[str, str], passed: pairing.Passed, strict: bool = True) -> dict[str, list[str]]:
@@ -105,9 +115,10 @@ def chosen(images: dict, lists: dict[str, str], passed: pairing.Passed, strict: 
     index, owner, made = names.Names(images), {}, {}
     for split, path in lists.items():
         made[split] = []
-        for name in names.read_list(path):
-            try:
-                key = index.find(name)
+        for line in names.read_list(path):
+            name = names.first_column(line)
+            try:  # a name may have spaces, too
+                key = index.find(line) or index.find(name)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
             if key is None:
@@ -140,12 +151,25 @@ def _of_folders(options, preset, passed) -> list[Part]:
     label_suffix = options.label_suffix or (preset.label_suffix if preset else "")
     parts = []
     for name, images, label_folder in split_folders(options):
-        some = _keyed([images], images, pixels.SUFFIXES, image_suffix, options.image_suffix, passed)
-        these = None
-        if label_folder is not None:
-            these = _keyed([label_folder], label_folder, _KINDS, label_suffix, options.label_suffix, passed)
-            common = "" if label_suffix else pairing.common_suffix(some, these)
-            these = {key.removesuffix(common): path for key, path in these.items()} if common else these
+        if label_folder is None:
+            some = _keyed([images], images, pixels.SUFFIXES, image_suffix, options.image_suffix, passed)
+            parts.append(Part(name, some, None))
+            continue
+        beside = images.resolve() == label_folder.resolve()
+        if beside and not (image_suffix or label_suffix):
+            raise ValueError(
+                f"--images_dir and --labels_dir are both {images}; --label_suffix=_mask says what the names of labels "
+                "end in there, or name two folders"
+            )
+        seen = pairing.Passed() if beside else passed  # each kind of file is passed over as the other
+        some = _keyed([images], images, pixels.SUFFIXES, image_suffix, options.image_suffix, seen)
+        these = _keyed([label_folder], label_folder, _KINDS, label_suffix, options.label_suffix, seen)
+        if beside and not image_suffix:
+            some = {key: path for key, path in some.items() if path not in these.values()}
+        if beside and not label_suffix:
+            these = {key: path for key, path in these.items() if path not in some.values()}
+        common = "" if label_suffix else pairing.common_suffix(some, these)
+        these = {key.removesuffix(common): path for key, path in these.items()} if common else these
         parts.append(Part(name, some, these))
     return parts
 
@@ -166,7 +190,11 @@ def _of_preset(root, options, preset, passed) -> list[Part]:
             these = None if sides[1] is None else _keyed(*sides[1], passed, preset.drop, preset.known)
             parts.append(Part(name, images, these))
     if not parts:
-        raise FileNotFoundError(f"{root} has no folder {preset.splits[0][1]}; expected {options.classes}")
+        like = [name for name, other in presets.PRESETS.items() if any(root.glob(other.splits[0][1]))]
+        hint = f"; it is laid out as {' or '.join(like)}" if like else ""
+        raise FileNotFoundError(
+            f"{root} has no folder {preset.splits[0][1]}, which {options.classes} is published with{hint}"
+        )
     return parts
 
 

@@ -6,18 +6,20 @@ import os
 import pathlib
 import re
 
+from tfrecords.conversion.folder import pairing
+
 
 class Names:
     """Finds keys by what files call them.
 
     Args:
-      paths: key -> file; the key is the path below a folder, with or without suffix.
+      paths: key -> file; the key is the path below a folder, with or without suffix, as of pairing.normal.
     """
 
     def __init__(self, paths: dict[str, pathlib.Path]):
         self._keys: dict[str, set[str]] = collections.defaultdict(set)
         for key, path in paths.items():
-            for name in (key, path.name):
+            for name in (key, pairing.normal(path.name)):
                 parts = name.split("/")
                 for start in range(len(parts)):
                     end = "/".join(parts[start:])
@@ -31,7 +33,7 @@ class Names:
         Raises:
           ValueError: it means several.
         """
-        name = name.replace("\\", "/").removeprefix("./")
+        name = pairing.normal(name.replace("\\", "/").removeprefix("./"))
         if name in self._exact:
             return name
         parts = name.split("/")
@@ -47,17 +49,22 @@ class Names:
 
 
 def read_list(path: str | os.PathLike) -> list[str]:
-    """The names in a file, one a line; of lines of several columns (image, label) the first.
+    """The lines of a file of names; of lines of several columns, `first_column` is the picture's.
 
     Raises:
       ValueError: it holds none.
       OSError: it cannot be read.
     """
     lines = [line.strip() for line in pathlib.Path(path).read_text(errors="replace").splitlines()]
-    names = [re.split(r"[,;\t]|\s+(?=\S+\.\w+$)", line)[0].strip() for line in lines if line and line[0] != "#"]
+    names = [line for line in lines if line and line[0] != "#"]
     if not names:
         raise ValueError(f"{path} names nothing; expected a name of a picture on each line")
     return names
+
+
+def first_column(line: str) -> str:
+    """The image of a line "image label"."""
+    return re.split(r"[,;\t]|\s+(?=\S+\.\w+$)", line)[0].strip()
 
 
 def read_pairs(path: str | os.PathLike) -> list[dict]:

@@ -79,7 +79,10 @@ def table_of(name: str, rows: list[dict], uncovered: str) -> tuple[labels.LabelT
     if not rows:
         raise ValueError(f"{name}: no class is named, and nothing is drawn")
     if any(not 0 <= row["id"] <= 255 for row in rows):
-        raise ValueError(f"{name}: category ids must lie in 0..255, got up to {max(row['id'] for row in rows)}")
+        raise ValueError(
+            f"{name}: category ids must lie in 0..255, got up to {max(row['id'] for row in rows)}; --classes=FILE of "
+            "the same names (id, name) gives them others"
+        )
     rows = tables.with_void_names(rows)
     ids = {row["key"]: row["id"] for row in rows}
     if len([row for row in rows if not row.get("void")]) == 1 and not uncovered:
@@ -117,7 +120,10 @@ def by_table(table: labels.LabelTable, rows: list[dict], uncovered: str) -> tupl
         else:
             near = difflib.get_close_matches(row["name"], known, 1)
             hint = f"; the nearest is {near[0]!r}" if near else ""
-            raise ValueError(f"class {row['name']!r} of the annotations is not in the table {table.name}{hint}")
+            raise ValueError(
+                f"class {row['name']!r} of the annotations is not in the table {table.name} of --classes; add it "
+                f"there{hint}"
+            )
     if uncovered:
         if uncovered not in known:
             raise ValueError(f"--uncovered={uncovered} is not in the table {table.name} of --classes; add it there")

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import unicodedata
 
 from tfrecords import files
 
@@ -40,7 +41,7 @@ def find(folder: str | os.PathLike, suffixes, passed: Passed, known=()) -> list[
 
     Raises:
       OSError: a folder cannot be read.
-      ValueError: links that lead back into a folder above.
+      ValueError: links that lead back into a folder above, or nowhere.
     """
     found: list[pathlib.Path] = []
 
@@ -56,6 +57,10 @@ def find(folder: str | os.PathLike, suffixes, passed: Passed, known=()) -> list[
             elif entry.is_dir() and not entry.name.lower().endswith(tuple(suffixes)):
                 walk(pathlib.Path(entry.path), (*above, (status.st_dev, status.st_ino)))
             elif entry.name.lower().endswith(tuple(suffixes)):
+                if entry.is_symlink() and not os.path.exists(entry.path):
+                    raise ValueError(
+                        f"{entry.path} is a link to {os.readlink(entry.path)}, which is not there; mend or remove it"
+                    )
                 found.append(pathlib.Path(entry.path))
             elif not entry.name.lower().endswith(tuple(known)):
                 kinds = "/".join(suffix.lstrip("._") for suffix in suffixes[:3])
@@ -80,7 +85,7 @@ def keyed(paths, folder, suffix: str = "", drop: str = "") -> dict[str, pathlib.
     """
     found: dict[str, pathlib.Path] = {}
     for path in paths:
-        name = path.relative_to(folder).as_posix()
+        name = normal(path.relative_to(folder).as_posix())
         stem = re.sub(r"\.[^./]+$", "", name)
         for whole, ending in ((name, suffix), (stem, suffix)):
             if suffix and whole.lower().endswith(ending.lower()):
@@ -95,6 +100,11 @@ def keyed(paths, folder, suffix: str = "", drop: str = "") -> dict[str, pathlib.
             raise ValueError(f"{path} and {found[key]} have the same name; remove one, or give --image_suffix")
         found[key] = path
     return found
+
+
+def normal(name: str) -> str:
+    """The name with each accented letter as one character: macOS writes file names with two, other systems with one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def common_suffix(images: dict, labels: dict) -> str:
@@ -115,10 +125,10 @@ def image_id(key: str) -> str:
     for folder in reversed(folders):
         if not name.startswith(folder + "_"):
             name = f"{folder}_{name}"
-    return name.replace("\\", "_")
+    return normal(name.replace("\\", "_"))
 
 
 def sequence(key: str) -> str:
     """What frames of one drive share: the folder, or the name before the frame number ("0001TP" of "0001TP_066")."""
     folder, _, name = key.rpartition("/")
-    return folder or re.sub(r"[-_]?f?\d+$", "", name)
+    return folder or re.sub(r"[-_ ]?(?:f?\d+|\(\d+\))$", "", name)

@@ -15,6 +15,9 @@ from PIL import Image
 
 from tfrecords import errors, images
 
+# What messages call the kinds of `paint`.
+_WORDS = {"polygons": "polygon", "rings": "polygon", "rle": "mask", "rows": "mask", "bitmap": "mask", "png": "mask"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
@@ -41,7 +44,8 @@ class Reader:
             try:
                 paint(ids, number, kind, value)
             except (ValueError, TypeError, KeyError, IndexError, OverflowError, zlib.error, OSError) as error:
-                raise ValueError(f"{name}: a {kind} of id {number} is wrong: {errors.one_line(error)}") from error
+                what = f"a {_WORDS.get(kind, kind)} of id {number} is wrong: {errors.one_line(error)}"
+                raise ValueError(f"{name}: {what}") from error
         return ids
 
 

@@ -65,5 +65,7 @@ def _shape(thing: dict):
             (x0, y0), (x1, y1) = rings[0]
             x0, x1, y0, y1 = min(x0, x1), max(x0, x1) + 1, min(y0, y1), max(y0, y1) + 1
             rings = [[(x0, y0), (x1, y0), (x1, y1), (x0, y1)]]
+        if len(rings[0]) < 3:
+            return None, str(kind)
         return "rings", [[float(c) for point in ring for c in point] for ring in rings]
     return None, str(kind)

@@ -58,7 +58,10 @@ def read(path: str | os.PathLike) -> labels.LabelTable:
       OSError: it cannot be read.
     """
     path = pathlib.Path(path)
-    text = path.read_bytes().decode("utf-8-sig", "replace")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not in UTF-8, and names would be garbled; save it as UTF-8") from error
     try:
         suffix = path.suffix.lower()
         if suffix == ".json":
