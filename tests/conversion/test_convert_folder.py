@@ -546,6 +546,18 @@ def test_the_same_folder_again_is_checked_and_nothing_is_written(tmp_path):
     assert before == {path: path.read_bytes() for path in (tmp_path / "records").iterdir()}
 
 
+def test_a_table_that_was_edited_is_kept(tmp_path):
+    _folder(tmp_path, [0, 1, 255])
+    _convert(tmp_path)
+    path = tmp_path / "records" / "classes.csv"
+    path.write_text(path.read_text().replace("class_1", "road"))
+    (tmp_path / "records" / "classes.csv.0123.tmp").write_text("half")  # of a run that was killed
+    said = []
+    _convert(tmp_path, said=said)
+    assert "1,road" in path.read_text() and "records/classes.csv says otherwise and is kept" in said[-1]
+    assert [x.name for x in (tmp_path / "records").glob("classes*")] == ["classes.csv"]
+
+
 def test_names_of_examples_and_sequences():
     assert pairing.image_id("city/city_0001") == "city_0001"
     assert pairing.image_id("a/b/0001") == "a_b_0001"

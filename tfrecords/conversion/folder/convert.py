@@ -78,10 +78,19 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
         say(line)
     manifest = tfrecords.write(records_dir, table, splits, derived=derived, say=say, **{"image_format": "auto"} | write)
     if own_table:
-        path = pathlib.Path(records_dir) / "classes.csv"
-        files.write_whole(path, tables.to_csv(table).encode())
-        say(f"no --classes: the ids found are classes; wrote {path}: name them, and convert with --classes of a copy")
+        say(_write_table(table, pathlib.Path(records_dir), write.get("overwrite", False)))
     return manifest
+
+
+def _write_table(table, folder: pathlib.Path, overwrite: bool) -> str:
+    """Writes classes.csv of the ids that were found, and says so; one that a person has edited is kept."""
+    path, made, found = folder / "classes.csv", tables.to_csv(table).encode(), "no --classes: the ids found are classes"
+    for left in folder.glob(f"{path.name}.*.tmp"):  # by a run that was killed
+        left.unlink(missing_ok=True)
+    if path.exists() and path.read_bytes() != made and not overwrite:
+        return f"{found}; {path} says otherwise and is kept: give it as --classes"
+    files.write_whole(path, made)
+    return f"{found}; wrote {path}: name them, and convert with --classes of a copy"
 
 
 def _no_partner(part, passed: pairing.Passed) -> str:
