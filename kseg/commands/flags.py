@@ -58,7 +58,7 @@ def _parse(command, argv):
     try:
         return absl_flags.FLAGS(argv)
     except _UNUSABLE as error:
-        sys.exit(f"error: {explain(argv, error)}; see --help")
+        sys.exit(f"error: {explain(argv, error).rstrip('.')}; see --help")
 
 
 def with_config(argv, default=None):

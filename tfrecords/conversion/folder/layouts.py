@@ -156,13 +156,13 @@ def _of_folders(options, preset, passed) -> list[Part]:
             parts.append(Part(name, some, None))
             continue
         beside = images.resolve() == label_folder.resolve()
-        if beside and not (image_suffix or label_suffix):
+        seen = pairing.Passed() if beside else passed  # each kind of file is passed over as the other
+        some = _keyed([images], images, pixels.SUFFIXES, image_suffix, options.image_suffix, seen)
+        if beside and some and not (image_suffix or label_suffix):
             raise ValueError(
                 f"--images_dir and --labels_dir are both {images}; --label_suffix=_mask says what the names of labels "
                 "end in there, or name two folders"
             )
-        seen = pairing.Passed() if beside else passed  # each kind of file is passed over as the other
-        some = _keyed([images], images, pixels.SUFFIXES, image_suffix, options.image_suffix, seen)
         these = _keyed([label_folder], label_folder, _KINDS, label_suffix, options.label_suffix, seen)
         if beside and not image_suffix:
             some = {key: path for key, path in some.items() if path not in these.values()}
