@@ -13,6 +13,7 @@ import urllib.parse
 from kseg.serving import status
 
 _EXPECTED = "expected grpc://HOST:8500 or http://HOST:8501"
+_MOST_PATH_BYTES = 107  # of a UNIX socket: sockaddr_un
 _PORTS = {"grpc": 8500, "grpcs": 443, "http": 80, "https": 443}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110: a header's name
 
@@ -98,12 +99,16 @@ def parse(text, headers=None, token="", ca_file="", client_cert="", client_key="
     scheme, colon, rest = text.partition(":")
     if scheme in ("unix", "http+unix") and colon and rest.lstrip("/"):
         path = os.path.abspath(re.sub("^///*", "/", rest))
+        if len(os.fsencode(path)) > _MOST_PATH_BYTES:
+            raise ValueError(f"server {scheme}:{path}: a socket's path has at most {_MOST_PATH_BYTES} bytes.")
         if any(files.values()):
             raise ValueError(f"server {scheme}:{path}: certificates go with grpcs:// and https:// addresses alone.")
         protocol = "grpc" if scheme == "unix" else "http"
         sent = _with_credentials(headers, None, token)
         return Address(protocol, "", 0, path, "", sent, "", "", "", f"{scheme}:{path}")
     shown = status.without_password(text)
+    if " " in text or not text.isprintable():
+        raise ValueError(f"server {shown!r}: an address has no spaces or control characters; write a space as %20.")
     try:
         parts = urllib.parse.urlsplit(text)
         known = parts.scheme in _PORTS and parts.hostname and parts.port != 0  # asking checks the port
@@ -123,6 +128,7 @@ def parse(text, headers=None, token="", ca_file="", client_cert="", client_key="
     if client_key and not client_cert:
         raise ValueError("client_key is the key of client_cert, which is not given.")
     sent = _with_credentials(headers, parts, token)
+    prefix = urllib.parse.quote(prefix, safe="/%!$&'()*+,;=:@~")
     port = parts.port or _PORTS[parts.scheme]
     return Address(parts.scheme, parts.hostname, port, "", prefix, sent, **files, shown=shown)
 

@@ -70,6 +70,8 @@ class Client(ServedModel):
         parsed = addresses.parse(address, headers, token, ca_file, client_cert, client_key)
         if version and label:
             raise ValueError("give a version or a label, not both.")
+        if not 0 <= version < 2**63:
+            raise ValueError(f"version {version}: expected a number from 1, or 0 for the highest that is served.")
         self.address = parsed.shown
         self.version = version
         self._spec = {"model": model, "version": version, "label": label}

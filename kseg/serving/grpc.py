@@ -35,6 +35,8 @@ class Grpc:
         for name, _ in self._metadata:
             if name.endswith("-bin") or name.startswith("grpc-") or name == "host":
                 raise ValueError(f"header {name}: gRPC has other uses for this name; give it over REST.")
+            if not re.fullmatch(r"[a-z0-9_.-]+", name):
+                raise ValueError(f"header {name}: names in gRPC have letters, digits, _ . and - alone; use REST.")
         if address.tls:
             address.tls_context()  # gRPC itself reports unusable files at the first call, and elsewhere
             read = {name: _contents(getattr(address, name)) for name in ("ca_file", "client_cert", "client_key")}

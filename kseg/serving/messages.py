@@ -5,6 +5,8 @@ types count, so the messages live in a protobuf package of our own. Under the of
 TensorFlow's when both are imported. tests/serving/test_serving.py holds every field against tensorflow-serving-api.
 """
 
+import math
+
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 
@@ -12,6 +14,8 @@ PACKAGE = "kseg.wire"
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 AVAILABLE = 30  # ModelVersionStatus.State
+
+_MOST_VALUES = 2**31 - 1  # of a tensor, as many bytes as a message may have
 
 _UINT8, _STRING, _INT64, _FLOAT, _INT32 = 4, 7, 9, 1, 3  # tensorflow.DataType
 _NUMPY = {_UINT8: (np.uint8, "int_val"), _INT32: (np.int32, "int_val"), _INT64: (np.int64, "int64_val")}
@@ -171,9 +175,15 @@ def from_tensor(tensor):
     if tensor.tensor_content:
         array = np.frombuffer(tensor.tensor_content, dtype)
     else:
-        array = np.array(getattr(tensor, field), dtype)
+        try:
+            array = np.array(getattr(tensor, field), dtype)
+        except OverflowError:
+            raise ValueError(f"the answer has values that are no {np.dtype(dtype)}.") from None
+    count = math.prod(shape)
+    if min(shape, default=0) < 0 or count > _MOST_VALUES:
+        raise ValueError(f"the answer has a tensor of shape {shape}.")
     if array.size == 1:  # a constant tensor may be sent as its one value
-        array = np.broadcast_to(array.ravel(), int(np.prod(shape)))
-    if array.size != np.prod(shape):
+        array = np.broadcast_to(array.ravel(), count)
+    if array.size != count:
         raise ValueError(f"the answer has {array.size} values for a tensor of shape {shape}.")
     return array.reshape(shape)

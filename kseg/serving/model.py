@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 
-from kseg.serving import messages
+from kseg.serving import messages, status
 
 SERVING_DEFAULT = "serving_default"
 DETAIL = "detail"
@@ -82,7 +82,8 @@ class ServedModel:
             ids = about["official_ids"]
             whole = isinstance(about["table"], dict) and len(about["classes"]) == k and len(ids) == k + 1
             whole = whole and all(type(number) is int and 0 <= number <= 255 for number in ids)
-        except (ValueError, TypeError, KeyError):
+            whole = whole and type(k) is int and 0 < k < 256 and _can_be_planned_by(about)
+        except (ValueError, TypeError, KeyError, RecursionError):  # the last one of JSON that is nested too deep
             whole = False
         if not whole:
             raise self._wrong("what it says about itself is not a kseg model's")
@@ -114,4 +115,16 @@ class ServedModel:
 def sentence(message):
     """The line a person needs from TensorFlow's text: kseg's own sentence where there is one, else the first line."""
     ours = re.search(r"kseg: ([^\n]*?)\](?:\n|\s*$|\s*\[)", message + "\n")
-    return ours[1] if ours else (message.strip() or "no message").splitlines()[0]
+    return status.shown(ours[1] if ours else message)
+
+
+def _can_be_planned_by(about):
+    """Whether what is said about size, where something is, is what tiles.py counts with."""
+    limits = about.get("limits")
+    if limits is not None:
+        numbers = [limits["max_pixels"], limits["max_side"], limits.get("stride", 1)]
+        if not all(type(number) is int and number > 0 for number in numbers):
+            return False
+    input_size, activations = about.get("input_size", []), about.get("activation_bytes_per_pixel", 1)
+    whole = isinstance(input_size, list) and all(type(side) is int and side >= 0 for side in input_size)
+    return whole and type(activations) in (int, float) and activations > 0

@@ -17,6 +17,7 @@ from kseg.serving import model, sockets, status
 _ONLY_OUTPUT = {model.SERVING_DEFAULT: "mask_png_bytes", model.ABOUT: "about_json"}  # REST drops the name of one output
 # The other side has ended the connection; http.client.RemoteDisconnected is one of the first.
 _GONE = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_MOST_BYTES = 2**31 - 1  # of an answer, as over gRPC
 _CLOSED = "it closed the connection without an answer"
 
 
@@ -44,6 +45,8 @@ class Rest:
         if others:
             raise ValueError("kseg's signatures have one input each.")
         strings = isinstance(value, list)
+        if not strings and not value.ndim:
+            raise ValueError("REST sends rows: expected an array of images, got a single number.")
         rows = [{"b64": base64.b64encode(item).decode()} for item in value] if strings else value.tolist()
         body = {"signature_name": signature, "instances": [{name: row} for row in rows]}
         answer = self._request("POST", f"{self._path(spec)}:predict", "predictions", seconds, json.dumps(body).encode())
@@ -79,17 +82,19 @@ class Rest:
         path = self._prefix + urllib.parse.quote(spec["model"], safe="")
         if spec["version"]:
             return f"{path}/versions/{spec['version']}"
-        return f"{path}/labels/{spec['label']}" if spec["label"] else path
+        return f"{path}/labels/{urllib.parse.quote(spec['label'], safe='')}" if spec["label"] else path
 
     def _request(self, method, path, key, seconds, body=None):
         """What the answer, a JSON object, has under `key`: a list."""
         response, contents = self._exchange(method, path, body, seconds)
-        if 300 <= response.status < 400:
-            here = f"{self._address.scheme}://{self._address.authority}"
-            raise status.redirected(response.status, urllib.parse.urljoin(here, response.headers.get("Location", "")))
+        location = response.headers.get("Location", "")
+        if 300 <= response.status < 400 and location:
+            if self._address.host and location.startswith("/") and not location.startswith("//"):
+                location = f"{self._address.scheme}://{self._address.authority}{location}"
+            raise status.redirected(response.status, location)
         try:
             answer = json.loads(contents)
-        except ValueError:
+        except (ValueError, RecursionError):  # the second one of JSON that is nested too deep
             answer = None
         if response.status != 200:
             said = answer.get("error") if isinstance(answer, dict) else None
@@ -134,6 +139,9 @@ class Rest:
         except (BrokenPipeError, ConnectionResetError):
             pass  # a server that refuses a large body may answer and close before it has all of it
         response = connection.getresponse()
+        if (response.length or 0) > _MOST_BYTES:
+            message = f"its answer would have {response.length} bytes; expected at most {_MOST_BYTES}"
+            raise status.StatusError("RESOURCE_EXHAUSTED", message)
         contents = response.read()
         with self._lock:
             if response.will_close or self._closed:
@@ -171,5 +179,5 @@ def _columns(rows, signature):
 
 def _from_json(value):
     if isinstance(value, dict):
-        return base64.b64decode(value["b64"])
+        return base64.b64decode(value["b64"], validate=True)
     return value.encode() if isinstance(value, str) else value

@@ -22,7 +22,7 @@ class Route:
       address: address.Address; with "grpc" and "grpcs" connections are good for `refusal` alone.
 
     Raises:
-      ValueError: in one line, if its certificates cannot be used.
+      ValueError: in one line, if its certificates or the environment's proxy cannot be used.
     """
 
     def __init__(self, address):
@@ -36,9 +36,7 @@ class Route:
         self._proxy = None
         proxies = {} if address.socket else urllib.request.getproxies()
         if address.scheme in proxies and not urllib.request.proxy_bypass(address.host):
-            self._proxy = urllib.parse.urlsplit(proxies[address.scheme])
-            if not self._proxy.hostname:
-                self._proxy = urllib.parse.urlsplit(f"http://{proxies[address.scheme]}")
+            self._proxy = _parsed_proxy(f"{address.scheme.upper()}_PROXY", proxies[address.scheme])
         through = self._proxy and not address.tls
         self.headers = _proxy_headers(self._proxy) if through else {}  # to send with every request
 
@@ -54,22 +52,26 @@ class Route:
         address, proxy = self._address, self._proxy
         connection = http.client.HTTPConnection(address.host or "localhost", address.port or None)
         connection.default_port = 443 if address.tls else 80
+        connection.auto_open = 0
         if address.socket:
             sock = _Socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.end = end
-            sock.limit()
-            sock.connect(address.socket)
         else:
-            host, port = (proxy.hostname, proxy.port or 80) if proxy else (address.host, address.port)
-            sock = _connected(host, port, end)
-        if proxy and address.tls:
-            _tunnel(sock, address.authority, _proxy_headers(proxy))
-        if address.tls:
-            sock.limit()
-            sock = self._context.wrap_socket(sock, server_hostname=address.host)
-            sock.end = end
+            sock = _to_proxy(proxy, end) if proxy else _connected(address.host, address.port, end)
+        sock.end = end
+        try:
+            if address.socket:
+                sock.limit()
+                sock.connect(address.socket)
+            if proxy and address.tls:
+                _tunnel(sock, address.authority, proxy)
+            if address.tls:
+                sock.limit()
+                sock = self._context.wrap_socket(sock, server_hostname=address.host)
+                sock.end = end
+        except BaseException:
+            sock.close()
+            raise
         connection.sock = sock
-        connection.auto_open = 0
         return connection
 
     def refusal(self, end):
@@ -77,7 +79,7 @@ class Route:
         connection, address = None, self._address
         try:
             if not address.tls:
-                if not address.socket:
+                if not address.socket and not self._proxy:
                     _resolved(address.host, address.port, end)
                 return None
             connection = self.connect(end)
@@ -151,16 +153,17 @@ def _connected(host, port, end):
     """A socket to the first address of a name that answers; each gets its share of the time."""
     addresses = _resolved(host, port, end)
     for place, (family, kind, protocol, _, where) in enumerate(addresses):
-        left = end - time.monotonic()
-        sock = _Socket(family, kind, protocol)
+        left, sock = end - time.monotonic(), None
         try:
+            sock = _Socket(family, kind, protocol)  # of IPv6 there may be names and no sockets
             sock.settimeout(max(left / (len(addresses) - place), 0.001))
             sock.connect(where)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.end = end
             return sock
         except OSError:
-            sock.close()
+            if sock:
+                sock.close()
             if place == len(addresses) - 1:
                 raise
     raise status.unknown_name(host, "it has no address")
@@ -186,6 +189,31 @@ def _resolved(host, port, end):
     return answer
 
 
+def _parsed_proxy(variable, text):
+    """The parts of a proxy's URL; ValueError in one line, without its password."""
+    parts = urllib.parse.urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        usable = parts.scheme == "http" and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        shown = status.without_password(text)
+        raise ValueError(f"{variable}={shown!r}: expected http://HOST:PORT; NO_PROXY=HOST goes past a proxy.")
+    return parts
+
+
+def _to_proxy(proxy, end):
+    where = f"the environment's proxy {proxy.hostname}:{proxy.port or 80}"
+    try:
+        return _connected(proxy.hostname, proxy.port or 80, end)
+    except status.StatusError as error:
+        raise status.StatusError(error.code, f"{where}: {error.message}", error.may_pass) from None
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise status.StatusError("UNAVAILABLE", f"cannot reach {where} ({error.strerror or error})") from None
+
+
 def _proxy_headers(proxy):
     if proxy.username is None:
         return {}
@@ -193,11 +221,19 @@ def _proxy_headers(proxy):
     return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
-def _tunnel(sock, authority, headers):
+def _tunnel(sock, authority, proxy):
     """Has the proxy connect the socket to the server."""
-    lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", *(f"{n}: {v}" for n, v in headers.items())]
+    headers = {"Host": authority, **_proxy_headers(proxy)}
+    lines = [f"CONNECT {authority} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     sock.sendall("\r\n".join([*lines, "", ""]).encode())
     response = http.client.HTTPResponse(sock, method="CONNECT")
-    response.begin()
+    where = f"the environment's proxy {proxy.hostname}:{proxy.port or 80}"
+    try:
+        response.begin()
+    except http.client.RemoteDisconnected:
+        raise status.StatusError("UNAVAILABLE", f"{where} closed the connection without an answer") from None
+    except http.client.HTTPException:
+        raise status.StatusError("UNAVAILABLE", f"{where} does not speak HTTP/1.1", may_pass=False) from None
     if response.status != 200:
-        raise status.of_http(response.status)
+        error = status.of_http(response.status)
+        raise status.StatusError(error.code, f"{where} does not connect to it: {error.message}", error.may_pass)

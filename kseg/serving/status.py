@@ -5,6 +5,7 @@ A proxy, a gateway or a wrong port answers in HTTP, whose status says the same o
 
 import http
 import re
+import urllib.parse
 
 # HTTP status: (gRPC's name of it, what it means where TF-Serving itself does not say). TF-Serving answers 400, 404,
 # 429, 500, 501, 503 and 504 with a sentence of its own; the others come from what stands before it.
@@ -26,6 +27,7 @@ _HTTP = {
     504: ("DEADLINE_EXCEEDED", "the proxy waited too long for the model server"),
 }  # fmt: skip
 _OWN = (400, 404, 429, 500, 501, 503, 504)
+_MOST_SHOWN = 500  # characters of what a server says
 
 
 class StatusError(Exception):
@@ -46,6 +48,7 @@ class StatusError(Exception):
 def of_http(number, said=""):
     """The StatusError of an HTTP status; `said` is the text of an answer in TF-Serving's form, "" for another one."""
     code, meaning = _HTTP.get(number, ("UNKNOWN", "this is no answer of a model server"))
+    said = said.strip()
     if said and number in _OWN:
         return StatusError(code, said)
     try:
@@ -58,13 +61,26 @@ def of_http(number, said=""):
 def redirected(number, location):
     """The StatusError of an answer that sends elsewhere; `location` is the absolute URL, which the request is not sent
     to: a browser would repeat it without its body."""
-    base = without_password(re.sub(r"/v1/models/.*", "", location)) or "another address"
-    return StatusError("FAILED_PRECONDITION", f"HTTP {number}: it sends requests to another address; use {base}")
+    try:
+        parts = urllib.parse.urlsplit(re.sub(r"/v1/models/.*", "", location, flags=re.DOTALL))
+    except ValueError:
+        parts = urllib.parse.urlsplit("")
+    base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    # Behind another @ stands the rest of a password that was written with a slash.
+    hint = f"; use {base}" if parts.netloc and "@" not in base else ""
+    return StatusError("FAILED_PRECONDITION", f"HTTP {number}: it sends requests to another address{hint}")
 
 
-def without_password(text):
-    """A text whose URLs show neither user nor password, however the password is written."""
-    return re.sub(r"//[^\s\"']*@", "//", text)
+def without_password(address):
+    """An address that shows neither user nor password, however the password is written, and without a scheme too."""
+    return re.sub(r"^([\w+.-]+://|(?:grpcs?|https?):)?.*@", r"\1", address, flags=re.DOTALL)
+
+
+def shown(text):
+    """What a server says as one line for a terminal: no control characters, and not endless."""
+    line = (text.strip() or "no message").splitlines()[0]
+    line = "".join(character if character.isprintable() else " " for character in line)
+    return line if len(line) <= _MOST_SHOWN else f"{line[:_MOST_SHOWN]}..."
 
 
 def unknown_name(host, reason):

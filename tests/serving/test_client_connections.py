@@ -74,6 +74,11 @@ def test_credentials_and_headers_go_with_every_request(scheme, user, options, se
         "http://me:SEC?RET@host",
         "grpc://me:SECRET@host:1/prefix",
         "https://SECRET@127.0.0.1:1",
+        "me:SECRET@host:8501",
+        "http:me:SECRET@host:8501",
+        "http://me:SEC RET@host:8501",
+        "http://me:SEC'\"RET@127.0.0.1:1",
+        "http://me:SEC\nRET@host",
     ],
 )
 def test_no_message_shows_a_password(address):
@@ -99,6 +104,8 @@ def test_headers_that_cannot_be_sent_are_refused_without_their_value(header, wor
     assert "SECRET" not in str(error.value)
     with pytest.raises(ValueError, match="gRPC has other uses"):
         client.Client("grpc://127.0.0.1:1", headers={"x-bin": "1"})
+    with pytest.raises(ValueError, match="names in gRPC have letters"):  # which the library refuses at the first call
+        client.Client("grpc://127.0.0.1:1", headers={"X!Y": "1"})
 
 
 def test_a_prefix_is_for_rest_alone():
@@ -112,6 +119,19 @@ def test_a_prefix_is_for_rest_alone():
         client.Client("http://host:8501/team?x=1")
 
 
+def test_a_path_is_sent_in_ascii_whatever_it_is_made_of():
+    with small_servers.http_server() as server:
+        with client.Client(f"{server.url}/prä%20fix", label="a b/../c") as opened:
+            about(opened)
+        assert server.asked[0][1] == "/pr%C3%A4%20fix/v1/models/kseg/labels/a%20b%2F..%2Fc:predict"
+    for address in ("http://my host:1", "http://host:1/my prefix", "grpc://my host:1", "http://ho\nst:1"):
+        with pytest.raises(ValueError, match="an address has no spaces or control characters"):
+            client.Client(address)
+    for version in (-1, 2**70):
+        with pytest.raises(ValueError, match="expected a number from 1"):
+            client.Client("grpc://host:1", version=version)
+
+
 def test_unix_sockets_of_both_protocols(tmp_path):
     path = tmp_path / "kseg.sock"
     with small_servers.grpc_server(f"unix:{path}"), client.Client(f"unix:{path}") as opened:
@@ -123,6 +143,10 @@ def test_unix_sockets_of_both_protocols(tmp_path):
     with pytest.raises(client.ServingError, match="UNAVAILABLE: cannot reach the server .No such file"):
         with client.Client(f"http+unix:{tmp_path}/none", deadline_seconds=0.1) as opened:
             about(opened)
+    for scheme in ("unix", "http+unix"):
+        with pytest.raises(ValueError, match="a socket's path has at most 107 bytes"):
+            client.Client(f"{scheme}:/{'x' * 107}")
+        client.Client(f"{scheme}:/{'x' * 106}").close()
     for address in ("unix:", "http+unix://", "https+unix:/x"):
         with pytest.raises(ValueError, match="expected grpc://HOST:8500"):
             client.Client(address)
@@ -239,3 +263,53 @@ def test_the_environments_proxy_is_asked(monkeypatch, tmp_path):
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         with small_servers.http_server() as server, client.Client(server.url) as opened:
             assert about(opened) == [b"small"] and len(asked) == 2
+
+
+def test_what_goes_wrong_at_the_proxy_is_said_of_the_proxy(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name.lower(), raising=False)
+
+    def line(scheme, proxy):
+        monkeypatch.setenv(f"{scheme.upper()}_PROXY", proxy)
+        with pytest.raises((ValueError, client.ServingError)) as error:
+            with client.Client(f"{scheme}://models.invalid:1", deadline_seconds=0.5) as opened:
+                about(opened)
+        return str(error.value)
+
+    for proxy in ("http://me:SECRET@host:port", "socks5://me:SECRET@127.0.0.1:1", "https://me:SECRET@127.0.0.1:1"):
+        for scheme in ("http", "https"):
+            said = line(scheme, proxy)
+            assert said.startswith(f"{scheme.upper()}_PROXY=") and "expected http://HOST:PORT" in said
+            assert "SECRET" not in said
+    for scheme in ("http", "https"):
+        said = line(scheme, "http://me:SECRET@127.0.0.1:1")
+        assert said.endswith("cannot reach the environment's proxy 127.0.0.1:1 (Connection refused)")
+        assert "the environment's proxy none.invalid:80: the name none.invalid can" in line(scheme, "none.invalid")
+    with small_servers.raw_server(lambda connection: connection.recv(1000)) as port:
+        # The server's name is the proxy's to look up.
+        assert "closed the connection without an answer" in line("http", f"127.0.0.1:{port}")
+        assert f"proxy 127.0.0.1:{port} closed the connection" in line("https", f"127.0.0.1:{port}")
+    with small_servers.http_server(lambda _: (403, b"no")) as server:
+        server_lines = line("https", server.url)
+    assert "does not connect to it: HTTP " in server_lines and f"127.0.0.1:{server.port}" in server_lines
+
+
+def test_a_name_with_an_address_of_a_kind_that_this_machine_lacks_is_reached_by_its_other(monkeypatch):
+    import errno
+
+    from kseg.serving import sockets
+
+    class OnlyIpv4(sockets._Socket):
+        def __init__(self, family, *rest):
+            if family == socket.AF_INET6:  # as where IPv6 is off: names have such addresses all the same
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *rest)
+
+    with small_servers.http_server() as server:
+        both = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", server.port, 0, 0))]
+        both += [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+        monkeypatch.setattr(sockets, "_resolved", lambda *unused: both)
+        monkeypatch.setattr(sockets, "_Socket", OnlyIpv4)
+        with client.Client(f"http://pods:{server.port}") as opened:
+            assert about(opened) == [b"small"]
