@@ -16,6 +16,7 @@ which it lies deepest. Where the network sees less far than half the overlap, th
 
 import os
 import sys
+import warnings
 
 from absl import flags
 
@@ -64,8 +65,11 @@ _BITS = flags.DEFINE_enum(
 
 
 def main(argv):
+    import PIL.Image
+
     from kseg.serving import predict
 
+    warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # of 90 megapixels, which is no reason to warn
     try:
         if bool(_MODEL.value) == bool(_SERVER.value):
             raise ValueError("give either --model or --server.")
@@ -92,7 +96,9 @@ def main(argv):
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     if failures:
-        sys.exit("\n".join(f"error: {path}: {message}" for path, message in failures))
+        # A name may have any character but a slash; one that ends the line is shown as Python writes it.
+        lines = (f"error: {path if path.isprintable() else repr(path)}: {message}" for path, message in failures)
+        sys.exit("\n".join(lines))
 
 
 def _opened():

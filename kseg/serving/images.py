@@ -34,8 +34,8 @@ def as_request_bytes(contents, name="image", bits=0):
     try:
         with PIL.Image.open(io.BytesIO(contents)) as image:
             pixels.check_depth(image, str(name), contents, bits)
-            # Asking a PNG without an EXIF chunk for its EXIF would decode it whole.
-            has_exif = image.format != "PNG" or "exif" in image.info
+            # Asking a PNG without an EXIF chunk for its EXIF would decode it whole; the chunk may follow the pixels.
+            has_exif = image.format != "PNG" or b"eXIf" in contents
             upright = not has_exif or image.getexif().get(0x0112, 1) in (0, 1)  # orientation: 1 is upright, 0 undefined
             deep = bits and (image.mode.startswith("I") or contents[24:25] == b"\x10")
             if image.format in ("PNG", "JPEG") and upright and image.mode != "CMYK" and not deep:
@@ -44,6 +44,9 @@ def as_request_bytes(contents, name="image", bits=0):
             return encode_png(turned, compress_level=1)
     except pixels.RefusedError as error:
         raise ValueError(f"{error}.") from None
+    except PIL.Image.DecompressionBombError:
+        most = 2 * PIL.Image.MAX_IMAGE_PIXELS
+        raise ValueError(f"{name} has more pixels than can be read at once ({most}); cut it into parts.") from None
     except PIL.UnidentifiedImageError:  # its text is the address of the bytes
         raise ValueError(f"{name} is not a readable image (its format is not known).") from None
     except Exception as error:  # Pillow raises whatever its parsers meet in a damaged file, such as struct.error

@@ -42,6 +42,9 @@ class _Answering:
             self.table = labels.LabelTable.from_json(about["table"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise client.ServingError(model.address, "UNKNOWN", f"its label table cannot be read ({error})") from None
+        if self.table.num_classes != about["num_classes"]:
+            message = f"it has {about['num_classes']} classes, its label table {self.table.num_classes}"
+            raise client.ServingError(model.address, "UNKNOWN", message)
         ids = about["official_ids"]
         self.official_ids = bytes(ids) + bytes(256 - len(ids))  # of each byte of a mask
         self.abstain = about["num_classes"]
@@ -95,13 +98,16 @@ def predict_files(
     kinds = ("mask", "overlay", "void_score") if void_score else ("mask", "overlay")
     record = predictions.Record(output_dir)
     jobs = _jobs(paths, record, report)
-    if skip_existing:
-        left = [job for job in jobs if not record.is_done(*job, kinds)]
-        if len(left) < len(jobs):
-            report(f"{len(jobs) - len(left)} images were done by an earlier run")
-        jobs = left
+    done = [job for job in jobs if skip_existing and record.is_done(*job, kinds)]
+    if done:
+        report(f"{len(done)} images were done by an earlier run")
+        is_left = set(jobs) - set(done)
+        jobs = [job for job in jobs if job in is_left]
     record.check([(source, stem) for source, stem in jobs], kinds, overwrite or skip_existing)
     answering = _Answering(model)
+    others = record.by_others([stem for _, stem in done], model.address, answering.model.version)
+    if others:
+        report(f"{others} of them by another model or version; --overwrite does them again")
     record.begin(jobs, kinds, model.address)
     state = {"answering": answering, "done": 0}
     gone, stopped, lock, large = threading.Event(), threading.Event(), threading.Lock(), threading.Lock()
@@ -226,27 +232,31 @@ def _jobs(paths, record, report):
 
     for path in map(pathlib.Path, paths):
         if path.is_dir():
-            found = []
-            for file in _files_below(path):
+            found, files_below = [], _files_below(path)
+            others = _records(files_below)
+            for file in files_below:
                 if file.name.startswith("."):
                     passes("hidden")
                 elif not images.is_image_name(file.name):
                     passes("no pictures by their names")
-                elif record.wrote(file):
+                elif record.wrote(file) or any(other.wrote(file) for other in others):
                     passes("written by an earlier run")
                 else:
                     found.append(file)
             if not found:
                 raise ValueError(f"{path} has no picture below it (PNG, JPEG, TIFF, BMP or WebP).")
             jobs += [(str(p), str(p.relative_to(path).with_suffix(""))) for p in found]
+        elif path.is_file() and record.wrote(path):  # named by a pattern such as masks/*.png
+            passes("written by an earlier run")
         elif path.is_file():
             jobs.append((str(path), path.stem))
         else:
             raise ValueError(f"{files.place(path)} does not exist.")
+    counts = ", ".join(f"{number} {reason}" for reason, number in sorted(passed.items()))
     if not jobs:
-        raise ValueError("no images; name files or folders.")
+        raise ValueError(f"no images; name files or folders{counts and f' (passed over: {counts})'}.")
     if passed:
-        report("passed over: " + ", ".join(f"{number} {reason}" for reason, number in sorted(passed.items())))
+        report(f"passed over: {counts}")
     owners = {}
     for source, stem in jobs:
         if stem in owners:
@@ -255,6 +265,16 @@ def _jobs(paths, record, report):
             )
         owners[stem] = source
     return jobs
+
+
+def _records(paths):
+    """The records of other output folders that lie among the files."""
+    found = []
+    for path in paths:
+        if path.name == predictions.NAME:
+            with contextlib.suppress(ValueError):  # a file of this name that is none of ours
+                found.append(predictions.Record(path.parent))
+    return found
 
 
 def _files_below(folder):

@@ -4,6 +4,8 @@ The file is written before the first image, with everything that will be written
 to be ours; it is renewed while images are done, and complete at the end.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -20,24 +22,30 @@ class Record:
     """The record of one folder.
 
     Raises:
-      ValueError: if there is a predictions.json that kseg did not write.
+      ValueError: if there is a predictions.json that kseg did not write, or the folder's name is empty.
     """
 
     def __init__(self, folder):
         self.folder = os.fspath(folder)
+        if not self.folder:
+            raise ValueError("the output folder's name is empty; name one, or . for this folder.")
         self._path = os.path.join(self.folder, NAME)
         self._images, self._model, self._failures, self._saved = {}, "", [], 0.0
         self._files = {}  # real path: sha256, or None where a run was cut off before it said
-        if not os.path.lexists(self._path):
+        self._begun = {}  # stem of an image of which nothing is written yet: what an earlier run says of it, or None
+        self._lock = None
+        self._contents = self._read()
+        if self._contents is None:
             return
         try:
-            with open(self._path) as file:
-                self._images = {entry["stem"]: entry for entry in json.load(file)["images"]}
-            for entry in self._images.values():
+            self._images = {entry["stem"]: entry for entry in json.loads(self._contents)["images"]}
+            for stem, entry in self._images.items():
+                if not isinstance(stem, str):
+                    raise ValueError(stem)
                 for name, digest in entry["files"].items():
                     self._files[self._real(name)] = digest
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            raise ValueError(f"{self._path} cannot be read as a list of predictions; choose another folder.") from None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise self._unreadable() from None
 
     def wrote(self, path):
         """Whether a file is as an earlier run wrote it here."""
@@ -51,12 +59,20 @@ class Record:
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
 
     def is_done(self, source, stem, kinds):
-        """Whether an earlier run wrote all kinds of this image."""
+        """Whether an earlier run wrote all kinds of this image, and the image has not changed since."""
         entry = self._images.get(stem, {})
-        names = [f"{stem}_{kind}.png" for kind in kinds]
+        paths = {name: os.path.join(self.folder, name) for name in (f"{stem}_{kind}.png" for kind in kinds)}
         return entry.get("input") == os.path.abspath(source) and all(
-            entry["files"].get(name) and self.wrote(os.path.join(self.folder, name)) for name in names
+            entry["files"].get(name) and self.wrote(path) and os.path.getmtime(source) <= os.path.getmtime(path)
+            for name, path in paths.items()
         )
+
+    def by_others(self, stems, model, version):
+        """How many of the images another model did, or another version of this one."""
+        entries = [self._images[stem] for stem in stems]
+        known = [entry for entry in entries if "model" in entry]  # which early records do not say
+        same = os.path.normpath(model)
+        return sum((os.path.normpath(entry["model"]), entry.get("version")) != (same, version) for entry in known)
 
     def check(self, jobs, kinds, overwrite):
         """Raises a ValueError if a file that is there would be written over and may not be."""
@@ -79,47 +95,84 @@ class Record:
                     )
 
     def begin(self, jobs, kinds, model):
-        """Makes the folder, and notes what will be written."""
+        """Makes the folder, keeps other runs from it until `save`, and notes what will be written.
+
+        Raises:
+          ValueError: if it cannot be made, or another run writes there.
+        """
         self._model = model
-        for source, stem in jobs:
-            files = self._images.get(stem, {}).get("files", {})
-            files = {**files, **{f"{stem}_{kind}.png": None for kind in kinds}}
-            self._images[stem] = {"input": os.path.abspath(source), "stem": stem, "files": files}
         try:
             os.makedirs(self.folder, exist_ok=True)
+            self._keep_others_out()
+            for source, stem in jobs:
+                self._begun[stem] = self._images.get(stem)
+                files = {**(self._begun[stem] or {}).get("files", {}), **{f"{stem}_{kind}.png": None for kind in kinds}}
+                self._images[stem] = {"input": os.path.abspath(source), "stem": stem, "files": files}
             self._save()
         except OSError as error:
+            self._let_others_in()
             raise ValueError(f"{self.folder} cannot be made a folder ({error.strerror}).") from None
 
     def write(self, source, stem, files, facts):
         """Writes {kind: bytes} of an image, each file whole or not at all, and notes what it is."""
-        digests = {}
+        entry = self._images[stem]
         for kind, contents in files.items():
             name = f"{stem}_{kind}.png"
             path = os.path.join(self.folder, name)
             _write(path, contents, may_replace=self._real(name) in self._files)
-            digests[name] = hashlib.sha256(contents).hexdigest()
-            self._files[self._real(name)] = digests[name]
-        earlier = self._images.get(stem, {}).get("files", {})
-        self._images[stem] = {
-            "input": os.path.abspath(source),
-            "stem": stem,
-            "files": {**earlier, **digests},
-            **facts,
-        }
+            self._begun.pop(stem, None)
+            entry["files"][name] = self._files[self._real(name)] = hashlib.sha256(contents).hexdigest()
+        self._images[stem] = {**entry, **facts, "model": self._model}
         if time.monotonic() - self._saved > _SAVE_EVERY_SECONDS:
             self._save()
 
     def save(self, failures):
-        """The complete record; entries of which no file came to be are left out."""
+        """The complete record. Of an image that failed it says what it said before, and names no file of others."""
         self._failures = [{"input": os.path.abspath(source), "reason": reason} for source, reason in failures]
+        for stem, earlier in self._begun.items():
+            self._images[stem] = earlier or {"files": {}}
         for stem, entry in list(self._images.items()):
-            there = {name: d for name, d in entry["files"].items() if os.path.exists(os.path.join(self.folder, name))}
+            names = [name for name in entry["files"] if self._real(name) in self._files]
+            there = [name for name in names if os.path.exists(os.path.join(self.folder, name))]
             if there:
-                entry["files"] = there
+                entry["files"] = {name: self._files[self._real(name)] for name in there}
             else:
                 del self._images[stem]
-        self._save()
+        try:
+            self._save()
+        finally:
+            self._let_others_in()
+
+    def _keep_others_out(self):
+        """Two runs at once would each write a record without the other's files."""
+        self._lock = os.open(self.folder, os.O_RDONLY)
+        busy = False
+        with contextlib.suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                busy = True
+        if busy or self._read() != self._contents:
+            self._let_others_in()
+            raise ValueError(f"another run writes to {self.folder}; wait for it, or give another --output_dir.")
+
+    def _let_others_in(self):
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _read(self):
+        """Bytes of predictions.json; None where there is none."""
+        if not os.path.lexists(self._path):
+            return None
+        try:
+            with open(self._path, "rb") as file:
+                return file.read()
+        except OSError:
+            raise self._unreadable() from None
+
+    def _unreadable(self):
+        return ValueError(f"{self._path} cannot be read as a list of predictions; choose another folder.")
 
     def _save(self):
         document = {

@@ -9,8 +9,8 @@ import PIL.Image
 import pytest
 import small_models
 
-from kseg.serving import client, images, model, predict
-from tfrecords import labels
+from kseg.serving import client, images, model, predict, predictions
+from tfrecords import labels, pixels
 
 ABOUT = {
     "num_classes": 19,
@@ -147,7 +147,8 @@ def test_an_answer_of_another_model_is_one_line(street, tmp_path, answer):
     assert os.listdir(tmp_path / "out") == ["predictions.json"]
 
 
-@pytest.mark.parametrize("about", [[], None, 3, {}, {**ABOUT, "official_ids": [300] * 20}, {**ABOUT, "table": {}}])
+@pytest.mark.parametrize("about", [[], None, 3, {}, {**ABOUT, "official_ids": [300] * 20}, {**ABOUT, "table": {}},
+              {**ABOUT, "table": labels.CAMVID.to_json()}, {**ABOUT, "limits": {}}])  # fmt: skip
 def test_a_model_that_says_nothing_usable_about_itself_is_one_line(street, tmp_path, about):
     with pytest.raises(client.ServingError, match="UNKNOWN: [^\n]*$"):
         run([street], tmp_path / "out", Fake(about))
@@ -205,3 +206,129 @@ def test_bits_and_deep_colour_are_read_as_conversion_reads_them(street, tmp_path
     PIL.Image.fromarray(small_models.picture(4, 6)).convert("CMYK").save(tmp_path / "cmyk.jpg")
     with PIL.Image.open(io.BytesIO(images.read_image(tmp_path / "cmyk.jpg"))) as image:
         assert (image.format, image.mode) == ("PNG", "RGB")
+
+
+def test_own_outputs_that_a_pattern_names_are_not_taken_as_images(street):
+    run([street / "s.png"], street)
+    for options in ({"overwrite": True}, {"skip_existing": True}):
+        second, lines = Fake(), []
+        assert run(sorted(street.glob("*.png")), street, second, report=lines.append, **options) == []
+        assert len(second.asked) == (1 if "overwrite" in options else 0)
+        assert "passed over: 2 written by an earlier run" in lines
+    with pytest.raises(ValueError, match="no images; .* 1 written by an earlier run"):
+        run([street / "s_mask.png"], street)
+    assert sorted(os.listdir(street)) == ["predictions.json", "s.png", "s_mask.png", "s_overlay.png"]
+
+
+def test_outputs_of_another_folder_below_the_images_are_not_taken_as_images(street):
+    run([street], street / "first")
+    (street / "predictions.json").write_text("of something else")
+    second, lines = Fake(), []
+    assert run([street], street / "second", second, report=lines.append) == []
+    assert len(second.asked) == 1 and "2 written by an earlier run" in lines[0]
+
+
+def test_what_is_known_of_an_image_stays_known_where_doing_it_again_fails(street, tmp_path):
+    def record():
+        (entry,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["images"]
+        return entry
+
+    run([street], tmp_path / "out")
+    before = record()
+    assert len(run([street], tmp_path / "out", Fake(answer=[]), overwrite=True)) == 1
+    assert record() == before and before["model"] == "grpc://somewhere:8500"
+    second = Fake()
+    assert run([street], tmp_path / "out", second, skip_existing=True) == [] and not second.asked
+
+
+def test_a_file_that_comes_while_the_image_is_at_work_is_never_ours(street, tmp_path):
+    out = tmp_path / "out"
+
+    class Late(Fake):
+        def masks(self, images):
+            (out / "s_overlay.png").write_bytes(b"by hand")
+            return super().masks(images)
+
+    ((_, line),) = run([street], out, Late())
+    assert "s_overlay.png has come to be while the image was at work" in line
+    for options in ({"overwrite": True}, {"skip_existing": True}):
+        with pytest.raises(ValueError, match="s_overlay.png is in the way"):
+            run([street], out, **options)
+    assert (out / "s_overlay.png").read_bytes() == b"by hand"
+    # The mask was written before, and is known.
+    (entry,) = json.loads((out / "predictions.json").read_text())["images"]
+    assert list(entry["files"]) == ["s_mask.png"] and entry["files"]["s_mask.png"]
+
+
+def test_two_runs_do_not_write_to_one_folder_at_once(street, tmp_path):
+    out, lines = tmp_path / "out", []
+
+    class Meanwhile(Fake):
+        def masks(self, images):
+            with pytest.raises(ValueError, match="another run writes to .*out; wait for it"):
+                (street / "t.png").write_bytes((street / "s.png").read_bytes())
+                run([street / "t.png"], out)
+            lines.append(1)
+            return super().masks(images)
+
+    assert run([street / "s.png"], out, Meanwhile()) == [] and lines
+    assert run([street / "t.png"], out) == []  # once the first has ended
+    assert len(json.loads((out / "predictions.json").read_text())["images"]) == 2
+    # A run that ended between the moment this one read the record and the moment it begins has changed it.
+    record = predictions.Record(out)
+    (street / "u.png").write_bytes((street / "s.png").read_bytes())
+    run([street / "u.png"], out)
+    with pytest.raises(ValueError, match="another run writes to"):
+        record.begin([], ("mask",), "model")
+
+
+def test_going_on_says_what_another_model_did_and_does_changed_images_again(street, tmp_path):
+    out = tmp_path / "out"
+    run([street], out)
+    newer = Fake()
+    newer.version, lines = 2, []
+    (street / "t.png").write_bytes(small_models.encode(small_models.picture(5, 7)))
+    assert run([street], out, newer, skip_existing=True, report=lines.append) == []
+    assert lines == [
+        "1 images were done by an earlier run",
+        "1 of them by another model or version; --overwrite does them again",
+    ]
+    (street / "s.png").write_bytes(small_models.encode(small_models.picture(4, 6, seed=1)))
+    os.utime(street / "s.png", (2e9, 2e9))
+    lines, again = [], Fake()
+    assert run([street], out, again, skip_existing=True, report=lines.append) == []
+    assert again.asked == [(street / "s.png").read_bytes()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 200_000, '{"images": [{"stem": 5, "files": {}}]}', '{"images": [{"stem": "s", "files": null}]}', "\0"],
+)
+def test_a_record_that_is_none_is_refused_in_one_line(street, tmp_path, text):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "predictions.json").write_text(text)
+    with pytest.raises(ValueError, match="^[^\n]*predictions.json cannot be read as a list of predictions[^\n]*$"):
+        run([street], tmp_path / "out")
+    with pytest.raises(ValueError, match="output folder's name is empty"):
+        run([street], "")
+
+
+def test_a_png_whose_exif_comes_after_its_pixels_is_turned_as_conversion_turns_it(tmp_path):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    picture = small_models.picture(4, 6)
+    early, plain = small_models.encode(picture, exif=exif), small_models.encode(picture)
+    place = early.index(b"eXIf") - 4
+    chunk = early[place : place + 12 + int.from_bytes(early[place : place + 4], "big")]
+    late = plain[:-12] + chunk + plain[-12:]  # before IEND
+    for contents in (early, late):
+        turned = small_models.decode(images.as_request_bytes(contents))
+        np.testing.assert_array_equal(turned, np.rot90(picture, -1))
+        np.testing.assert_array_equal(turned, pixels.decode(contents, "a.png"))
+    assert images.as_request_bytes(plain) == plain
+
+
+def test_a_picture_of_more_pixels_than_pillow_reads_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(ValueError, match="a.png has more pixels than can be read at once .20.; cut it into parts"):
+        images.as_request_bytes(small_models.encode(small_models.picture(4, 6)), "a.png")
