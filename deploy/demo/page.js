@@ -7,7 +7,7 @@ const HEAT = [[0, 0, 4], [60, 15, 110], [140, 41, 129], [222, 73, 104], [254, 15
 const HATCH = [[255, 0, 255], [70, 0, 70]]; // "no class", as kseg's own overlays draw it
 const HATCH_PX = 4;
 
-const state = { about: null, image: null, classes: null, scores: null, only: null, request: 0 };
+const state = { about: null, image: null, classes: null, scores: null, only: null, file: null, request: 0 };
 
 // The server. ---------------------------------------------------------------------------------------------------------
 
@@ -32,19 +32,23 @@ async function predict(signature, input, value) {
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(sentence(answer.error || `HTTP status ${response.status}`));
+  if (!answer.predictions?.length) throw new Error(`${serverAddress()} answers, but not as a kseg model does`);
   return answer.predictions[0];
 }
 
 function sentence(message) {
   const ours = message.match(/kseg: ([^\n]*?)\](?:\n|\s*$|\s*\[)/);
-  return ours ? ours[1] : message.split("\n")[0];
+  const line = ours ? ours[1] : message.split("\n")[0];
+  return / at most \d+ (pixels|px)/.test(line) ? `${line}; kseg predict asks for such an image in tiles` : line;
 }
 
 async function connect() {
-  state.about = null;
+  Object.assign(state, { about: null, classes: null, scores: null }); // masks are read by the table of their own model
+  $("controls").hidden = true;
+  $("viewer").classList.remove("busy");
   say("model", "connecting …");
   try {
-    state.about = JSON.parse(await predict("about", "query", ""));
+    state.about = described(await predict("about", "query", ""));
   } catch (error) {
     say("model", "not connected", true);
     say("status", `The model server is not there: ${error.message}`, true);
@@ -52,12 +56,20 @@ async function connect() {
     return false;
   }
   say("status", "");
-  const about = state.about;
-  const threshold = about.score_map.threshold;
+  const about = state.about, threshold = about.score_map.threshold;
   say("model", `${about.num_classes} classes of ${about.table.name}, treatment ${about.treatment}, ` +
-    (threshold === null ? "never abstains by itself" : `abstains where ${words(about.score_map.score)} is over ${round(threshold)}`));
+    (threshold === null ? "never abstains by itself" : `abstains over ${words(about.score_map.score)} ${round(threshold)}`));
   resetThreshold();
   return true;
+}
+
+function described(text) {
+  let about;
+  try { about = JSON.parse(text); } catch { about = {}; }
+  if (!about?.classes?.length || !about.score_map?.knots || !about.official_ids || !about.table) {
+    throw new Error(`the model ${$("model-name").value} does not say what a kseg model says about itself`);
+  }
+  return about;
 }
 
 // The image. ----------------------------------------------------------------------------------------------------------
@@ -69,11 +81,14 @@ async function open(file) {
   try {
     [bitmap, sent] = await upright(file);
   } catch {
-    say("status", `${file.name || "this"} is not an image that the browser can read`, true);
+    if (request === state.request) say("status", `${file.name || "this"} is not an image that the browser can read`, true);
     return;
   }
+  if (request !== state.request) return; // another image was chosen while this one was read
+  state.file = file;
   show(bitmap);
   if (!state.about && !(await connect())) return;
+  if (request !== state.request) return;
   $("viewer").classList.add("busy");
   say("status", "the model is at work …");
   const began = performance.now();
@@ -134,7 +149,7 @@ function pngOrientation(bytes) {
   let orientation = 1, at = 8;
   while (at + 12 <= bytes.length) {
     const end = at + 12 + view.getUint32(at), name = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
-    if (name === "IDAT" || end > bytes.length) break;
+    if (end > bytes.length) break;
     if (name === "eXIf") orientation = tiffOrientation(view, at + 8);
     else kept.push(bytes.subarray(at, end));
     at = end;
@@ -391,7 +406,13 @@ $("another").addEventListener("click", choose);
 $("save").addEventListener("click", saveMask);
 $("sample").addEventListener("click", openSample);
 $("reset").addEventListener("click", resetThreshold);
-$("server-form").addEventListener("submit", async (event) => { event.preventDefault(); if (await connect()) $("connection").open = false; });
+$("server-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  state.request++; // what another model still answers is not drawn
+  if (!(await connect())) return;
+  $("connection").open = false;
+  if (state.file) open(state.file);
+});
 for (const id of ["threshold", "opacity"]) $(id).addEventListener("input", draw);
 for (const radio of document.querySelectorAll("input[name=view]")) radio.addEventListener("change", draw);
 $("viewer").addEventListener("pointermove", hover);

@@ -228,6 +228,64 @@ def test_a_png_is_turned_by_its_exif_as_predict_turns_it(page, session, tmp_path
     np.testing.assert_array_equal(canvas(page), colors(mask))
 
 
+def test_a_png_whose_exif_comes_after_its_pixels_is_turned_as_predict_turns_it(page, session, tmp_path):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    picture = small_models.picture(40, 56)
+    early, plain = small_models.encode(picture, exif=exif), small_models.encode(picture)
+    place = early.index(b"eXIf") - 4
+    contents = plain[:-12] + early[place : place + 12 + early[place + 3]] + plain[-12:]  # before IEND
+    (tmp_path / "late.png").write_bytes(contents)
+    choose(page, tmp_path / "late.png")
+    mask = small_models.decode(
+        session.run("detail", image_bytes=[images.as_request_bytes(contents)])["mask_png_bytes"][0]
+    )
+    assert mask.shape == (56, 40)
+    set_slider(page, "opacity", 100)
+    np.testing.assert_array_equal(canvas(page), colors(mask))
+
+
+def test_an_image_that_is_read_slowly_does_not_take_the_place_of_the_one_chosen_after_it(page, picture):
+    path, _, mask, *_ = picture
+    page.execute_script(
+        "const before = createImageBitmap; createImageBitmap = async (source, ...rest) => {"
+        "const bitmap = await before(source, ...rest);"
+        "if (bitmap.width === 80) await new Promise(done => setTimeout(done, 1500)); return bitmap; };"
+        "const bytes = Uint8Array.from(atob(arguments[0]), c => c.charCodeAt(0));"
+        "window.slow = open(new File([bytes], 'slow.png'))",
+        base64.b64encode(small_models.encode(small_models.picture(64, 80))).decode(),
+    )
+    choose(page, path)
+    assert "64 × 48 px" in text(page, "status")
+    page.execute_async_script("const done = arguments[0]; window.slow.then(done)")
+    settle(page)
+    set_slider(page, "opacity", 100)
+    np.testing.assert_array_equal(canvas(page), colors(mask))
+
+
+def test_another_model_is_asked_again_and_a_foreign_one_is_told(page, picture, site):
+    path, _, mask, *_ = picture
+    choose(page, path)
+    asked = "return performance.getEntriesByType('resource').filter(e => e.name.endsWith(':predict')).length"
+    before = page.execute_script(asked)
+    page.execute_script("document.getElementById('server-form').requestSubmit()")
+    wait(lambda: page.execute_script(asked) == before + 2)  # what it is, and this image's mask
+    wait(lambda: "answered in" in text(page, "status"))
+    settle(page)
+    set_slider(page, "opacity", 100)
+    np.testing.assert_array_equal(canvas(page), colors(mask))
+    for answer, words in (
+        ("{}", "answers, but not as a kseg model does"),
+        ('{"predictions": ["{}"]}', "does not say what"),
+    ):
+        page.execute_script("const answer = arguments[0]; fetch = async () => new Response(answer)", answer)
+        page.execute_script("document.getElementById('server-form').requestSubmit()")
+        wait(lambda words=words: words in text(page, "status"))
+        # Nothing of the former model can be moved or saved.
+        assert not page.find_element("id", "controls").is_displayed()
+        assert page.execute_script("return state.classes") is None
+
+
 def test_an_answer_with_height_and_width_exchanged_is_refused(page, picture):
     path, *_ = picture
     page.execute_script(
@@ -268,6 +326,11 @@ def test_the_sample_is_a_click_away_and_all_is_in_one_window(browser, site, rest
             assert "512 × 256 px" in text(browser, "status")
             bottom = browser.execute_script("return document.getElementById('absent').getBoundingClientRect().top")
             assert bottom <= height, (width, height)
+            cut = browser.execute_script(
+                "return [...document.querySelectorAll('#legend span')].filter(e => e.scrollWidth > e.clientWidth)"
+                ".map(e => e.textContent)"
+            )
+            assert not cut, (width, cut)  # a name that runs into its share
         finally:
             browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -279,7 +342,8 @@ def test_errors_are_told_and_the_next_image_works(page, picture, tmp_path):
     assert "text.png is not an image" in text(page, "status")
     (tmp_path / "large.png").write_bytes(small_models.encode(np.zeros((1300, 1300, 3), np.uint8)))
     choose(page, tmp_path / "large.png")
-    assert text(page, "status") == "image 0 of the request: at most 1638400 pixels, got 1300 x 1300 px"
+    said = "image 0 of the request: at most 1638400 pixels, got 1300 x 1300 px"
+    assert text(page, "status") == f"{said}; kseg predict asks for such an image in tiles"
     choose(page, path)
     assert "64 × 48 px" in text(page, "status")
 
