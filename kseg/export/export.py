@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from kseg import errors
-from kseg.export import served_model, verify, versions
+from kseg.export import runtimes, served_model, verify, versions
 from kseg.runs import finished
 from kseg.serving import client, messages
 
@@ -105,6 +105,7 @@ def export_model(
       Path of the version folder.
     """
     serving = served_model.Options(**options)
+    runtimes.refuse_other_formats(export_dir, "savedmodel")
     with versions.writing(export_dir, version) as (temporary, target):
         report(f"folding {model.count_params():,} parameters, {serving.precision}")
         ready = served_model.prepare(model, treatment, table, threshold, calibration, serving)

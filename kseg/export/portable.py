@@ -84,7 +84,7 @@ def export_model(
     runtimes.require(format, "int8" if pictures else "float32")
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise ValueError(f"size={size}: expected a height and a width in px.")
-    _refuse_other_formats(export_dir, format)
+    runtimes.refuse_other_formats(export_dir, format)
     with versions.writing(export_dir, version) as (temporary, target):
         network = folding.fold(model)
 
@@ -176,14 +176,6 @@ def _pictures(run, records_dir, number):
 
 def _resized(picture, size):
     return np.clip(np.rint(tf.image.resize(picture, size, antialias=True).numpy()), 0, 255).astype(np.uint8)
-
-
-def _refuse_other_formats(export_dir, format):
-    """Raises ValueError if there are versions of another format: what polls the folder would try to load them."""
-    name = runtimes.FORMATS[format][0]
-    present = [v for v in os.listdir(export_dir) if v.isdecimal()] if os.path.isdir(export_dir) else []
-    if not all(os.path.exists(os.path.join(export_dir, version, name)) for version in present):
-        raise ValueError(f"{export_dir} holds versions of another format; give --format={format} a folder of its own.")
 
 
 @contextlib.contextmanager

@@ -34,6 +34,24 @@ def require(format, precision="float32"):
         )
 
 
+def refuse_other_formats(export_dir, format):
+    """Raises ValueError if there are versions of another format: what polls the folder would try to load them.
+
+    Args:
+      export_dir: folder of versions, or none yet.
+      format: one of FORMATS, or "savedmodel".
+    """
+    files = {"savedmodel": "saved_model.pb", **{name: entry[0] for name, entry in FORMATS.items()}}
+    present = [v for v in os.listdir(export_dir) if v.isdecimal()] if os.path.isdir(export_dir) else []
+    for version in sorted(present, key=int):
+        for other, name in files.items():
+            if other != format and os.path.exists(os.path.join(export_dir, version, name)):
+                raise ValueError(
+                    f"{export_dir} holds versions of another format ({version} is {other}); give --format={format} a "
+                    "folder of its own."
+                )
+
+
 def load(folder):
     """What runs an exported network.
 

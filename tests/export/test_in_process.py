@@ -11,7 +11,7 @@ import small_models
 import tensorflow as tf
 
 from kseg import config
-from kseg.export import export, in_process
+from kseg.export import export, in_process, runtimes
 from kseg.models import averaging
 from kseg.serving import local, tiles
 from tfrecords import labels
@@ -102,6 +102,38 @@ def test_the_command_takes_a_run_and_averages(run, tmp_path):
     for other in ("--server=grpc://host:1", f"--model={tmp_path}"):
         line = predict(other, "--average=flip", f"--output_dir={tmp_path}", "x")
         assert "needs probabilities" in line and "kseg export --average" in line and line.count("\n") == 1
+
+
+def test_the_command_writes_the_run_for_another_runtime(run, tmp_path):
+    def export(*arguments):
+        return command.kseg_command("export", f"--workdir={run[0]}", f"--export_dir={tmp_path / 'out'}", *arguments)
+
+    done = export("--format=tflite")
+    assert done.status == 0 and done.out.endswith("1: checked in its own runtime, equal to Keras\n"), done
+    assert sorted(os.listdir(tmp_path / "out" / "1")) == ["kseg.json", "model.tflite"]
+    image = small_models.picture(101, 203)[None]
+    with in_process.RunModel(run[0]) as model:
+        ours = model.predict("tensor", {"image": image})
+    theirs = runtimes.load(str(tmp_path / "out" / "1"))(image)
+    for name in ("mask", "class", "void_score"):
+        assert np.mean(ours[name] != theirs[name]) < 1e-3 and len(np.unique(ours[name])) > 3
+    assert export("--format=tflite", "--version=next", "--size=45x70").status == 0
+    with pytest.raises(ValueError, match="is for images of"):
+        runtimes.load(str(tmp_path / "out" / "2"))(image)
+    for arguments, words in [
+        (["--format=tflite", "--max_pixels=5"], "--max_pixels=5 goes with --format=savedmodel alone"),
+        (["--format=tflite", "--average=flip"], "--average=flip goes with --format=savedmodel alone"),
+        (["--format=tflite", "--num_pictures=5"], "--num_pictures=5 goes with --precision=int8 alone"),
+        (["--size=45x70"], "--size=45x70 goes with another --format alone"),
+        (["--format=tflite", "--size=45"], "--size=45: expected HEIGHTxWIDTH"),
+        (["--format=tflite", "--precision=bfloat16"], "is written in float32 or int8, not in bfloat16"),
+        (["--precision=int8"], "--precision=int8 goes with --format=tflite or openvino alone"),
+        ([], "holds versions of another format (1 is tflite); give --format=savedmodel a folder"),
+    ]:
+        done = export("--version=next", *arguments)
+        assert done.status and done.err.startswith("error: ") and words in done.err, done
+        assert done.err.count("\n") == 1
+    assert sorted(os.listdir(tmp_path / "out")) == ["1", "2"]
 
 
 def test_a_run_that_is_not_finished_is_told(run, tmp_path):
