@@ -43,6 +43,7 @@ clean:
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "error: kseg needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d; call make PYTHON=python3.11" % v[:2])'
+	@echo "setting up $(VENV), once: 3 GB, and some minutes without a word"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -12,7 +12,7 @@ def default() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
 
     config.data = data = ml_collections.ConfigDict()
-    data.records_dir = ""  # folder written by kseg convert-...
+    data.records_dir = ""  # folder written by kseg convert-folder, convert-cityscapes, ...
     data.train_split = "train"
     data.eval_split = "val"
     data.crop_size = (256, 512)  # px, height and width of a training crop

@@ -1,5 +1,8 @@
 """Exceptions of any library in one line of text."""
 
+# Of ml_collections, before what it says.
+_FAILED_BEFORE = "Configuration is not available because of an earlier failure to load: "
+
 
 def one_line(error: BaseException) -> str:
     """All that an exception says, in one line, or its type's name; of a traceback in it the last line alone."""
@@ -9,4 +12,5 @@ def one_line(error: BaseException) -> str:
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     head, traceback, rest = text.partition("Traceback (most recent call last):")
     last = rest.strip().splitlines()[-1:] if traceback else []
-    return " ".join(" ".join([head, *last]).split()) or type(error).__name__
+    line = " ".join(" ".join([head, *last]).split())
+    return line.removeprefix(_FAILED_BEFORE) or type(error).__name__

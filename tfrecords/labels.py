@@ -313,7 +313,7 @@ def _color(value) -> tuple[int, int, int]:
 def difference(here: LabelTable, asked: LabelTable) -> str:
     """Where two tables first differ: "the label table t, in which id 3 is ... where ... is asked"."""
     if here.name != asked.name:
-        return f"the label table {here.name} where {asked.name} is asked"
+        return f"the label table {here.name!r} where {asked.name!r} is asked"
     ours, theirs = ({label.id: label for label in table.labels} for table in (here, asked))
     number = min(n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n))
     both = [_described(table.get(number)) for table in (ours, theirs)]

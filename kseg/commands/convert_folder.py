@@ -4,15 +4,20 @@
 
 Labels are told apart by looking. They are pictures of ids (grey, palette, 0 and 255) or in colour, or annotations: of
 COCO, labelme, CVAT (annotations.xml, or labelmap.txt and masks), Ultralytics (L is its YAML) or Supervisely (I is the
-project). Without --classes what is found is a class, 255 is void, and R/classes.csv is written for you to edit. Folders
-train, val and test below I and L are splits; without val --val_fraction is held out. With a preset and without
---labels_dir, I is the data set's own folder. What is done to pictures and what is passed over is counted:
-docs/own_folder.md. Killed or stopped, the same command goes on. tfrecords/FORMAT.md says what is written.
+project). A picture and its labels have the same name. Folders train, val and test below I and L are splits; without val
+--val_fraction is held out. With a preset and without --labels_dir, I is the data set's own folder.
+
+Without --classes what is found is a class and 255 is void: what belongs to no class. R/classes.csv lists what was
+found. Name it there, and write into column void: nothing for a class; scene for what nobody labelled or has no class;
+geometry for what is of the camera (bonnet, border); dropped for a class to leave out. Then convert again with
+--classes=R/classes.csv --overwrite. What is done to pictures and what is passed over is counted.
+Killed or stopped, the same command goes on.
 """
 
 from absl import flags
 
 from kseg.commands import conversion
+from kseg.commands import flags as command_flags
 from tfrecords.conversion.folder import convert, presets
 
 _IMAGES_DIR = flags.DEFINE_string("images_dir", "", "Folder of pictures; of a preset or an export, its own folder.")
@@ -76,4 +81,12 @@ def _convert():
         last.extend(lines)
         return splits
 
-    return convert.convert(options, _RECORDS_DIR.value, whole=whole, **conversion.options()), [], last
+    manifest = convert.convert(options, _RECORDS_DIR.value, whole=whole, **conversion.options())
+    return manifest, [], [*last, *_next(_RECORDS_DIR.value)]
+
+
+def _next(records_dir):
+    """What to type next."""
+    sheet = f"{records_dir.rstrip('/')}.png"
+    yield f"next:    {command_flags.typed('inspect_records', records_dir=records_dir, contact_sheet=sheet)}"
+    yield f"or:      {command_flags.typed('train', config=f'own_folder:{records_dir}', workdir='runs/first')}"

@@ -1,11 +1,13 @@
 """What the commands have in common: how one is run, its --help, where its configuration is, errors in one line."""
 
+import ast
 import difflib
 import logging as python_logging
 import os
 import pathlib
 import re
 import shlex
+import signal
 import sys
 
 from absl import app, logging
@@ -42,7 +44,15 @@ def run(command, argv=None):
             sys.argv = with_config(sys.argv, command.CONFIG_DEFAULT)
         except OSError as error:
             sys.exit(f"error: {error}")
-    app.run(command.main, sys.argv, flags_parser=lambda arguments: _parse(command, arguments))
+    try:
+        try:
+            app.run(command.main, sys.argv, flags_parser=lambda arguments: _parse(command, arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # `kseg ... | head`: whoever read has read enough. What is left to flush at the end goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def _parse(command, argv):
@@ -54,11 +64,24 @@ def _parse(command, argv):
         for name in sorted(own):
             shown[name] = absl_flags.FLAGS[name]
         print(f"{command.__doc__.strip()}\n\nFlags:\n{shown.get_help(include_special_flags=False)}")
+        if hasattr(command, "CONFIG_DEFAULT"):
+            print(_configurations(studies=command.CONFIG_DEFAULT is None))
         sys.exit(0)
     try:
         return absl_flags.FLAGS(argv)
     except _UNUSABLE as error:
         sys.exit(f"error: {explain(argv, error).rstrip('.')}; see --help")
+
+
+def _configurations(studies):
+    """What --config may name, a line each, and where the settings are explained; for --help."""
+    lines = []
+    for name, path in _brought().items():
+        if name.startswith("study_") == studies:
+            doc = ast.get_docstring(ast.parse(pathlib.Path(path).read_text(encoding="utf-8")))
+            lines.append(f"  {name:22}{re.split(r'(?<=[^A-Z])[.:;] ', doc.splitlines()[0])[0].rstrip('.')}")
+    key = "--config.base.KEY=VALUE" if studies else "--config.KEY=VALUE"
+    return "\n".join(["", "Configurations:", *lines, "", f"Settings ({key}), each with its unit: {DEFAULTS}"])
 
 
 def with_config(argv, default=None):
@@ -80,7 +103,8 @@ def with_config(argv, default=None):
             end = place + 1 if equals else place + 2
             path, colon, rest = (value if equals else "".join(argv[place + 1 : end])).partition(":")
             # After the colon: the argument of get_config.
-            return [*argv[:place], f"--config={find_config(path)}{colon}{rest}", *argv[end:]]
+            # First of all, since config_flags takes --config.KEY only after it.
+            return [argv[0], f"--config={find_config(path)}{colon}{rest}", *argv[1:place], *argv[end:]]
         if argument == "--":
             break
     return [argv[0], f"--config={default}", *argv[1:]] if default else list(argv)
@@ -97,15 +121,21 @@ def find_config(name) -> str:
     """
     if os.path.isfile(name):
         return name
-    known = {}
-    # Beside the package in a checkout, inside it in a wheel.
-    for folder in (pathlib.Path(DEFAULTS).parent.parent / "configs", pathlib.Path(DEFAULTS).parent / "configs"):
-        known |= {path.stem: str(path) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
+    known = _brought()
     if name.removesuffix(".py") in known:
         return known[name.removesuffix(".py")]
     near = difflib.get_close_matches(pathlib.PurePath(name).stem, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"kseg brings {', '.join(known)}."
     raise FileNotFoundError(f"--config={name}: no such file; {hint}")
+
+
+def _brought():
+    """{name: path} of the configurations that kseg brings."""
+    known = {}
+    # Beside the package in a checkout, inside it in a wheel.
+    for folder in (pathlib.Path(DEFAULTS).parent.parent / "configs", pathlib.Path(DEFAULTS).parent / "configs"):
+        known |= {path.stem: str(path) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
+    return known
 
 
 def plain_messages():
@@ -148,6 +178,9 @@ def explain(arguments, error):
         name = argument.lstrip("-").split("=")[0]
         if name.startswith("config.") and name[len("config.") :] not in known:
             return f'there is no "{name}"; {setting_names.hint(name[len("config.") :], known)}'
+    if "no attribute 'get_config'" in str(error):
+        (path,) = (argument for argument in arguments if argument.startswith("--config="))
+        return f"{path} is no configuration: it defines no function get_config"
     missing = re.search(r"Flag (--\w+) must have a value other than None", str(error))
     return f"{missing[1]} is missing" if missing else errors.one_line(error)
 

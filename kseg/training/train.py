@@ -21,6 +21,8 @@ from kseg.training import log as training_log
 from kseg.training import step as training_step
 
 FINISHED, PREEMPTED = "finished", "preempted"
+# Inputs of runs that were told to stop. TensorFlow, taking one down, waits for its threads, and has waited for ever.
+_never_taken_down = []
 
 
 class _Observers(NamedTuple):
@@ -158,6 +160,7 @@ def _loop(config, folder, strategy, parts, state, step, observers):
                     state.save(step, losses.values(), settings.keep_checkpoints)
                 bar.skip()
             if stop and step < total:
+                _never_taken_down.append(batches)
                 return step, False
     return step, step == total and begun < total
 

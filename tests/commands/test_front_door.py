@@ -76,6 +76,21 @@ def test_help_shows_how_a_command_is_used_and_its_flags_alone(name):
     ).stdout == done.stdout  # fmt: skip
 
 
+def test_a_reader_that_has_read_enough_is_no_error():
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-m", "kseg", "train", "--help"], cwd=ROOT, **pipes) as process:
+        process.stdout.close()  # as `| true` does, before it says a word
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_help_lists_what_a_configuration_may_be():
+    text = kseg_command("train", "--help").stdout
+    assert re.search(r"^  own_folder +UNet on .* a folder of your own$", text, re.MULTILINE)
+    assert "study_camvid" not in text and str(ROOT / "kseg/config.py") in text
+    assert re.search(r"^  study_camvid +", kseg_command("study", "--help").stdout, re.MULTILINE)
+
+
 def test_a_configuration_is_found_by_path_and_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert flags.find_config("cityscapes_unet") == str(ROOT / "configs/cityscapes_unet.py")
@@ -97,6 +112,8 @@ def test_a_configuration_is_found_by_path_and_by_name(tmp_path, monkeypatch):
         (["p", "--x"], ["p", "--config=D", "--x"]),
         (["p"], ["p", "--config=D"]),
         (["p", "--config.train.seed=1"], ["p", "--config=D", "--config.train.seed=1"]),
+        # Settings are of a configuration that is read before them.
+        (["p", "--config.train.seed=1", "--config=mine.py"], ["p", "--config=mine.py", "--config.train.seed=1"]),
     ],
 )
 def test_a_command_line_without_a_configuration_gets_the_default(argv, expected, tmp_path, monkeypatch):

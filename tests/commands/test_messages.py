@@ -6,6 +6,7 @@ The commands run in this process, on eight tiny pictures and on a run that was p
 import errno
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
 import sys
@@ -179,6 +180,37 @@ def test_a_full_disk_is_named_with_the_file_and_the_way_on(place):
             kseg_command(*f"{TRAIN} --config.model.width=4 --config.model.depth=1".split(), cwd=place)
         )  # fmt: skip
     assert "new cannot be written: No space left on device; make room and start the same command again" in line
+
+
+def test_a_run_that_is_told_to_stop_saves_and_does_not_wait_for_its_input(place):
+    from kseg.distribution import strategy
+    from kseg.training import step, train
+
+    taken_down, batches = [], step.distributed_batches
+
+    class Input:
+        def __init__(self, *arguments):
+            self.batches = iter(batches(*arguments))
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return next(self.batches)
+
+        def __del__(self):
+            taken_down.append(True)
+
+    command = f"{TRAIN} --config.model.width=4 --config.model.depth=1 --config.data.crop_size=(32,32)"
+    try:
+        with mock.patch.object(step, "distributed_batches", Input):
+            with mock.patch.object(strategy.TerminationRequest, "requested", lambda _: True):
+                done = kseg_command(*command.replace("workdir=new", "workdir=stopped").split(), cwd=place)
+        assert done.status == 75 and "stopped by SIGTERM; the state is saved" in done.err, done.err
+        assert list((place / "stopped/checkpoints").iterdir()) and not taken_down
+    finally:
+        train._never_taken_down.clear()
+        shutil.rmtree(place / "stopped", ignore_errors=True)
 
 
 def test_training_without_a_gpu_says_so(place):

@@ -76,6 +76,22 @@ def test_ids_that_are_found_are_classes_and_255_is_void(tmp_path):
     assert tables.read(tmp_path / "records" / "classes.csv").labels == manifest.table.labels
 
 
+def test_names_are_written_into_the_table_that_was_found_and_are_kept(tmp_path):
+    made, said, named = _folder(tmp_path, [0, 3, 255]), [], tmp_path / "records" / "classes.csv"
+    _convert(tmp_path, said=said)
+    assert f"--classes={named} --overwrite" in said[-1]
+    named.write_text(named.read_text().replace("class_3,", "car,"))
+    text = named.read_text()
+    _convert(tmp_path, said=said)  # the same command again: nothing to do
+    assert f"--classes={named} uses it" in said[-1] and named.read_text() == text
+    with pytest.raises(ValueError, match="--overwrite replaces it"):
+        _convert(tmp_path, classes=str(named))
+    options = convert.Options(str(tmp_path / "images"), str(tmp_path / "labels"), classes=str(named))
+    manifest = convert.convert(options, tmp_path / "records", said.append, num_workers=1, overwrite=True)
+    _same(_stored(manifest), made)
+    assert manifest.table.class_names == ("class_0", "car") and named.read_text() == text
+
+
 def test_a_palette_picture_is_read_by_index_with_a_preset(tmp_path):
     palette = [value for number in range(256) for value in tables.default_color(number)]
     made = _folder(tmp_path, [0, 1, 15, 255], palette=palette)

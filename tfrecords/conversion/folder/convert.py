@@ -78,19 +78,19 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
         say(line)
     manifest = tfrecords.write(records_dir, table, splits, derived=derived, say=say, **{"image_format": "auto"} | write)
     if own_table:
-        say(_write_table(table, pathlib.Path(records_dir), write.get("overwrite", False)))
+        say(_for_naming(table, pathlib.Path(records_dir)))
     return manifest
 
 
-def _write_table(table, folder: pathlib.Path, overwrite: bool) -> str:
-    """Writes classes.csv of the ids that were found, and says so; one that a person has edited is kept."""
+def _for_naming(table, folder: pathlib.Path) -> str:
+    """Writes classes.csv of the ids that were found, to be named there, and says so; names that are there stay."""
     path, made, found = folder / "classes.csv", tables.to_csv(table).encode(), "no --classes: the ids found are classes"
     for left in folder.glob(f"{path.name}.*.tmp"):  # by a run that was killed
         left.unlink(missing_ok=True)
-    if path.exists() and path.read_bytes() != made and not overwrite:
-        return f"{found}; {path} says otherwise and is kept: give it as --classes"
+    if path.exists() and path.read_bytes() != made:
+        return f"{found}; {path} says otherwise and is kept: --classes={path} uses it"
     files.write_whole(path, made)
-    return f"{found}; wrote {path}: name them, and convert with --classes of a copy"
+    return f"{found}; name them in {path} and convert with --classes={path} --overwrite"
 
 
 def _no_partner(part, passed: pairing.Passed) -> str:
