@@ -69,10 +69,10 @@ class MaskedSparseCategoricalCrossentropy(PixelMean):
     l = (1 - p_y)^gamma * -sum_c t_c log p_c, t the smoothed target. A void_class >= C (of a head that says "void"
     elsewhere) is masked like ignore_class.
 
-    Example:
-    >>> loss = MaskedSparseCategoricalCrossentropy()
-    >>> float(loss([[[0, 255]]], [[[[0.0, 0.0], [9.0, 0.0]]]]))  # log 2: the second pixel does not count
-    0.6931471824645996
+    Examples:
+        >>> loss = MaskedSparseCategoricalCrossentropy()
+        >>> float(loss([[[0, 255]]], [[[[0.0, 0.0], [9.0, 0.0]]]]))  # log 2: the second pixel does not count
+        0.6931471824645996
 
     Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", eq. 4; Szegedy et al. 2016, "Rethinking the
     Inception Architecture", section 7.
@@ -131,7 +131,7 @@ class OneVsAllBinaryCrossentropy(PixelMean):
 
     l = sum_c (1 - q_c)^gamma [softplus(z_c) - t_c z_c], t the smoothed target, q_c the probability given to what is
     true of channel c. The label C on C channels, and a void_class that is no channel, are the zero target. One channel
-    is binary cross entropy: label 1 is the object, 0 the background (kseg/losses/__init__.py).
+    is binary cross entropy: label 1 is the object, 0 the background (`kseg.losses`).
     Source: Rifkin and Klautau 2004, "In Defense of One-Vs-All Classification"; Lin et al. 2017, eq. 4.
     """
 

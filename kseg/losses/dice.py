@@ -21,7 +21,7 @@ class Dice(LabelMapLoss):
     w p + sum w y + s). Other values make it Tversky's index. A class without truth in the global batch leaves the sum,
     and has no gradient; the divisor stays C. The label C on C channels, and a void_class that is no channel, are the
     zero target: false positives for all. One channel is binary: label 1 is the object, 0 the background
-    (kseg/losses/__init__.py).
+    (`kseg.losses`).
 
     Args:
       activation: what makes probabilities of logits, "softmax" or "sigmoid".

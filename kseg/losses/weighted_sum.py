@@ -18,7 +18,7 @@ class WeightedSum(LossOfParts):
       parts: list of (loss, weight, channels): a loss of this module, its factor, and None (all channels) or
         (start, stop), which channels of y_pred it sees. Labels are those of y_true, whatever the channels.
 
-    Example: WeightedSum([(MaskedSparseCategoricalCrossentropy(), 1.0, None), (Dice(), 0.5, None)])
+    Example: `WeightedSum([(MaskedSparseCategoricalCrossentropy(), 1.0, None), (Dice(), 0.5, None)])`
     """
 
     def __init__(self, parts, **common):

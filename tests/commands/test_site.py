@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ def test_the_site_builds_without_a_warning_and_has_what_the_sources_say(tmp_path
     assert done.returncode == 0 and "WARNING" not in done.stdout + done.stderr, done.stderr[-3000:]
     assert "data_flow.svg" in (site / "how_it_works.html").read_text()
     assert "InvertedDice" in (site / "reference/losses.html").read_text()  # from a docstring
+    assert "label_smoothing" in re.sub(r"<p>.*?</p>", "", (site / "reference/losses.html").read_text())  # signatures
     assert "poly_power" in (site / "reference/settings.html").read_text()  # from kseg/config.py
     assert "What is refused" in (site / "deploy/index.html").read_text()  # from beside docs/
     assert 'href="../deploy/' not in (site / "serving.html").read_text()  # where the link leads in the repository
