@@ -37,6 +37,7 @@ def overview() -> str:
     return "\n".join(
         ["Semantic segmentation that knows what to do with pixels of no class.", ""]
         + ["kseg COMMAND --FLAG=VALUE ...", "", *lines, "", "kseg COMMAND --help says more of each."]
+        + ["Begin with kseg convert-folder and your own pictures, or with kseg demo."]
     )
 
 

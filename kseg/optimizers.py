@@ -88,7 +88,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         ends = [*map(int, earlier_totals), int(total_steps)]
         if not 0 <= warmup_steps <= ends[0]:
             raise ValueError(
-                f"config.optimizer.warmup_steps={warmup_steps}: expected 0 to config.train.total_steps, {ends[0]}."
+                f"config.optimizer.warmup_steps={warmup_steps}: expected 0 to config.train.total_steps, {ends[0]}: "
+                "lower it with the total."
             )
         if ends != sorted(set(ends)):
             raise ValueError(f"earlier_totals {tuple(ends[:-1])} and the total of {ends[-1]} steps must rise.")

@@ -140,7 +140,9 @@ def info(records_dir: str | os.PathLike) -> Manifest:
     folder = pathlib.Path(records_dir)
     path = folder / FILE
     if not folder.is_dir():
-        raise FileNotFoundError(f"{files.place(folder)} is not a folder; expected one written by kseg convert-...")
+        raise FileNotFoundError(
+            f"{files.place(folder)} is not a folder; expected one written by a convert command of kseg"
+        )
     if not path.is_file():
         raise FileNotFoundError(
             f"{folder} has no {FILE}: it is no folder of records, or its conversion has not finished; convert (again)"

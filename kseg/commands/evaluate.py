@@ -31,7 +31,7 @@ _TILE = flags.DEFINE_string("tile", None, "Instead of config.eval.tile_size: HEI
 
 def main(argv):
     if len(argv) > 1:
-        sys.exit(f"error: {argv[1]!r} is not a flag; see --help.")
+        sys.exit(f"error: {argv[1]!r} is not a flag; the run is given as --workdir={argv[1]}.")
     if _WORKDIR.value is None:
         sys.exit("error: --workdir is missing; see --help.")
     kseg.load_tensorflow_quietly()

@@ -55,7 +55,7 @@ _WARMUP_SIZES = flags.DEFINE_list(
 
 def main(argv):
     if len(argv) > 1:
-        sys.exit(f"error: unknown argument {argv[1]}")
+        sys.exit(f"error: {argv[1]!r} is not a flag; the run is given as --workdir={argv[1]}.")
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports every renamed input otherwise
     common = {
         "version": _VERSION.value,

@@ -22,6 +22,7 @@ _HELP = {"--help", "-help", "--helpshort", "-h", "--helpfull", "-?"}
 _UNUSABLE = (
     absl_flags.Error, AttributeError, LookupError, ValueError, TypeError, OSError, ImportError, SyntaxError,
 )  # fmt: skip
+NO_RUN = "--config is no configuration of a run; those of studies are for kseg study"
 QUIET_HELP = "Plain lines instead of a bar, as where the output is no terminal."
 # A configuration of its own: every default.
 # Its path alone: a client of a server has no ml_collections, which it imports.
@@ -181,6 +182,8 @@ def explain(arguments, error):
     if "no attribute 'get_config'" in str(error):
         (path,) = (argument for argument in arguments if argument.startswith("--config="))
         return f"{path} is no configuration: it defines no function get_config"
+    if str(error).strip("\"'") in kseg.config.default():
+        return NO_RUN
     missing = re.search(r"Flag (--\w+) must have a value other than None", str(error))
     return f"{missing[1]} is missing" if missing else errors.one_line(error)
 

@@ -1,6 +1,6 @@
 """Trains one model.
 
-  kseg train --config=own_folder:R --workdir=W [--config.train.total_steps=N] [--config.treatment.name=T]
+  kseg train --config=own_folder:R --workdir=W [--config.train.total_steps=500] [--config.treatment.name=T]
   kseg train --config=NAME --config.data.records_dir=R --workdir=W [--config.KEY=VALUE ...]
 
 R is a folder of records (kseg convert-folder), W the run's own. T says what becomes of pixels of no class: ignore, or
@@ -50,6 +50,8 @@ def main(argv):
         sys.exit("error: --workdir is missing; see --help.")
     try:
         settings = _CONFIG.value
+        if "data" not in settings:
+            sys.exit(f"error: {command_flags.NO_RUN}.")
         if not settings.data.records_dir:
             sys.exit("error: config.data.records_dir is not set; give --config.data.records_dir=FOLDER of records.")
         manifest = tfrecords.info(settings.data.records_dir)  # before the seconds that TensorFlow takes to load

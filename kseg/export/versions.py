@@ -79,12 +79,12 @@ def _reserve(export_dir, version):
 def _target(export_dir, version, skip=0):
     if os.path.exists(export_dir) and not os.path.isdir(export_dir):
         raise NotADirectoryError(f"{export_dir} is no folder; give the folder that holds the versions.")
+    if version != "next" and not (str(version).isdecimal() and int(version)):
+        raise ValueError(f"version={version}: expected a number from 1, or next.")
     os.makedirs(export_dir, exist_ok=True)
     present = [int(name) for name in os.listdir(export_dir) if name.isdecimal()]
     if version == "next":
         version = max(present, default=0) + 1 + skip
-    elif not str(version).isdecimal() or int(version) < 1:
-        raise ValueError(f"version={version}: expected a number from 1, or next.")
     if int(version) in present:
         raise FileExistsError(
             f"{os.path.join(export_dir, str(version))} exists; export as --version=next (the highest there is "

@@ -66,7 +66,8 @@ def look(records_dir: str) -> dict:
     for name, pixels in void.items():
         if not sum(pixels.values()):
             raise ValueError(
-                f"{records_dir}: split {name!r} has no pixel of void, so there is nothing to compare treatments of."
+                f"{records_dir}: split {name!r} has no pixel of void, so there is nothing to compare treatments of; if "
+                "some of its ids are void, say so in --classes and convert again."
             )
     judged = void[test_split or "train"]
     test = manifest.splits[test_split].examples if test_split else len(held_out)

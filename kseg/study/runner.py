@@ -107,7 +107,9 @@ def _records(study):
 
     records_dir, split = study.base.data.records_dir, study.test_split
     if not records_dir:
-        raise ValueError("no records: set --config.base.data.records_dir=FOLDER (kseg convert-... writes one).")
+        raise ValueError(
+            "no records: set --config.base.data.records_dir=FOLDER (a convert command of kseg writes one)."
+        )
     if not os.path.isdir(records_dir):
         raise FileNotFoundError(f"{records_dir}: no such folder; convert the data set first.")
     manifest = tfrecords.info(records_dir)

@@ -60,7 +60,7 @@ def look(pairs, void_ids, num_workers: int, progress: bool, allow_colors: bool =
         if total.in_color and len(total.colors) > _MAX_COLORS:
             raise ValueError(
                 f"the masks are in colour and have more than {_MAX_COLORS} colours; name them with --classes (id, "
-                "name, color), or export masks without smoothing"
+                "name, color), export masks without smoothing, or give pictures and labels the right way round"
             )
         for name, (frames, count) in part.void.items():
             if name in total.void and total.void[name][1].shape != count.shape:
