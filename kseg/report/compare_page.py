@@ -69,7 +69,8 @@ def render(read, evaluations, split, sheets, problem="") -> str:
     reports = [(run.name, evaluation.report) for run, evaluation in zip(read, evaluations)]
     figures = []
     if run_figures.curves(read):
-        figures.append(page.chart("curves", "Training", f"{run_page.CURVES} {_LOSSES}", run_figures.curves, read))
+        caption = f"{run_page.curves_caption(read)} {_LOSSES}"
+        figures.append(page.chart("curves", "Training", caption, run_figures.curves, read))
     lines, points = [], []
     for run, evaluation in zip(read, evaluations):
         curve = evaluation.curve(pixel_counts.REPORTED_KINDS)

@@ -10,9 +10,9 @@ from kseg.report import run as runs
 from tfrecords import files
 
 FILE = "report.html"
-CURVES = (
-    "Loss: mean of the logged steps, smoothed over 5 of them. The mIoU is that of the treatment's own decision rule "
-    "over the labelled pixels of the held-out training images."
+_LOSS = "Loss: mean of the logged steps, smoothed over 5 of them."
+_MIOU = (
+    "The mIoU is that of the treatment's own decision rule over the labelled pixels of the held-out training images."
 )
 _ABSTENTION = (
     "While the threshold on {score} falls, more void is caught (up) and more labelled pixels are lost (right, "
@@ -64,7 +64,7 @@ def render(run, split, evaluation, sheets, problem="") -> str:
     """
     figures, tables = [], []
     if run_figures.curves([run]):
-        figures.append(page.chart("curves", "Training", CURVES, run_figures.curves, [run]))
+        figures.append(page.chart("curves", "Training", curves_caption([run]), run_figures.curves, [run]))
     confusion = None
     if evaluation:
         report = evaluation.report
@@ -88,6 +88,12 @@ def render(run, split, evaluation, sheets, problem="") -> str:
         problem=problem, steps=run.lines[-1]["step"] if run.lines else 0,
         images=evaluation.report["images"] if evaluation else 0,
     )  # fmt: skip
+
+
+def curves_caption(shown):
+    """What the curves of these runs are; their mIoU is drawn where it was evaluated on the way."""
+    several = [series for series in (run.series("eval_mean_iou") for run in shown) if series and len(series[0]) > 1]
+    return f"{_LOSS} {_MIOU}" if several else _LOSS
 
 
 def curves_by_kind(evaluation):

@@ -71,6 +71,9 @@ def test_ids_that_are_found_are_classes_and_255_is_void(tmp_path):
     _same(_stored(manifest), made)
     assert manifest.table.class_names == ("class_0", "class_3", "class_7")
     assert [(x.id, x.kind) for x in manifest.table.void_labels] == [(255, "scene")]
+    colors = np.array([tables.shown_color(number) for number in range(30)])
+    assert [tuple(color) for color in manifest.table.class_colors] == [tuple(colors[number]) for number in (0, 3, 7)]
+    assert colors.max(1).min() > 150 and len(np.unique(colors, axis=0)) == 30  # none is black
     assert {name: split.examples for name, split in manifest.splits.items()} == {"train": 4, "val": 1}
     assert any("classes.csv" in line for line in said)
     assert tables.read(tmp_path / "records" / "classes.csv").labels == manifest.table.labels

@@ -244,3 +244,12 @@ def test_a_page_that_cannot_be_drawn_fails_no_run(monkeypatch):
     parts = types.SimpleNamespace(model=None, treatment=None, manifest=None)
     train._draw_page("W", parts)
     assert said == ["W/report.html could not be drawn (RuntimeError: no font); kseg report --workdir=W tries again"]
+
+
+@pytest.mark.parametrize("evaluations, said", [(0, False), (1, False), (2, True)])
+def test_the_caption_speaks_of_curves_that_are_drawn(evaluations, said):
+    class Shown:
+        def series(self, key):
+            return (np.arange(evaluations), np.zeros(evaluations)) if evaluations else None
+
+    assert ("mIoU" in run_page.curves_caption([Shown()])) == said

@@ -39,7 +39,7 @@ def settled(table, splits, seen, of_ids, say, published=False):
             seen.pixels[i] = seen.colors[code]
         say(f"masks in colour: each of {len(rows)} colours is a class, black is void; --classes names them")
     elif table is None:
-        rows = [{"id": i, "name": f"class_{i}"} for i in ids if i != 255]
+        rows = [{"id": i, "name": f"class_{i}", "color": list(tables.shown_color(i))} for i in ids if i != 255]
         rows += [{"id": 255, "name": "void", "void": "scene"}] if 255 in ids else []
         table = tables.from_rows("own", rows)
     elif 255 in ids and 255 not in known and not published:

@@ -10,6 +10,7 @@ An id that is not written is its row's number. A row is void where column `void`
 "void" or a kind. A file that says nothing of void at all has void where a name says so ("void", "unlabeled", ...).
 """
 
+import colorsys
 import csv
 import io
 import json
@@ -48,6 +49,15 @@ def default_color(number: int) -> tuple[int, int, int]:
             channels[channel] |= (number >> channel & 1) << (7 - bit)
         number >>= 3
     return tuple(channels)
+
+
+def shown_color(number: int) -> tuple[int, int, int]:
+    """A bright colour for an id that nobody has given one: hues far apart for ids in a row, none near magenta.
+
+    Void is drawn in magenta, and black, PASCAL VOC's first, looks like nothing at all.
+    """
+    hue = 0.78 * (number * 0.618034 % 1)
+    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, (0.95, 0.65)[number % 2]))
 
 
 def read(path: str | os.PathLike) -> labels.LabelTable:
