@@ -16,7 +16,7 @@ from tfrecords import labels, manifest, pixels
 from tfrecords.conversion import build, pictures, runners, staging
 from tfrecords.conversion.pairs import Derived, Pair
 
-__all__ = ["Derived", "Pair", "write"]
+__all__ = ["Derived", "Options", "Pair", "write"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,24 +36,62 @@ class _Whole:
     jpeg_quality: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How pairs are converted.
+
+    Attributes:
+      image_format: "png" keeps PNG files' bytes and refuses JPEG. "jpeg" keeps JPEG files' bytes and transcodes others.
+        "auto" is "jpeg" where all are JPEG, else "png", and JPEG files are then written as PNG without loss. pixels.py
+        says what is done to other pictures than upright ones of 8 bits in colour.
+      jpeg_quality: of what becomes JPEG, 1..100.
+      bits: how many of 16 bits a picture uses (10 or 12 of many cameras); 0: all.
+      num_shards: per split; fewer where a split has fewer images.
+      unannotated_ids: split -> void ids that mean "nobody looked" in it.
+      derived: see build.Derived.
+      verify: "fast" or "full", see build.Job.
+      runner: "local", or "beam" for Apache Beam.
+      beam_options: command-line options of Beam's pipeline.
+      num_workers: processes; 0 = one per core that this process may use.
+      progress: show a bar on stderr.
+
+    Raises:
+      ValueError: an option that is none of these values.
+    """
+
+    image_format: str = "png"
+    jpeg_quality: int = 95
+    bits: int = 0
+    num_shards: int = 10
+    unannotated_ids: dict[str, tuple[int, ...]] | None = None
+    derived: Derived | None = None
+    verify: str = "fast"
+    runner: str = "local"
+    beam_options: tuple[str, ...] = ()
+    num_workers: int = 0
+    progress: bool = False
+
+    def __post_init__(self):
+        if self.image_format not in pictures.FORMATS:
+            raise ValueError(f"image_format is {self.image_format!r}; expected png, jpeg or auto")
+        if self.bits not in pixels.BITS:
+            raise ValueError(f"bits is {self.bits}; expected one of {', '.join(map(str, pixels.BITS))}")
+        if self.verify not in ("fast", "full"):
+            raise ValueError(f"verify is {self.verify!r}; expected fast or full")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise ValueError(f"jpeg_quality is {self.jpeg_quality}; expected 1 to 100")
+        if not 1 <= self.num_shards <= 99999:
+            raise ValueError(f"num_shards is {self.num_shards}; expected 1 to 99999")
+
+
 def write(
     records_dir: str | os.PathLike,
     table: labels.LabelTable,
     splits: dict[str, list[Pair]],
     *,
-    image_format: str = "png",
-    jpeg_quality: int = 95,
-    num_shards: int = 10,
-    num_workers: int = 0,
-    verify: str = "fast",
     overwrite: bool = False,
-    unannotated_ids: dict[str, tuple[int, ...]] | None = None,
-    derived: Derived | None = None,
-    runner: str = "local",
-    beam_options: tuple[str, ...] = (),
-    progress: bool = False,
-    bits: int = 0,
     say=lambda line: None,
+    **options,
 ) -> manifest.Manifest:
     """Converts `splits` into `records_dir`.
 
@@ -64,21 +102,10 @@ def write(
       records_dir: folder to make or to add to.
       table: label table of fully annotated splits.
       splits: name -> pairs, in any order. A split whose pairs have no label file holds images alone.
-      image_format: "png" keeps PNG files' bytes and refuses JPEG. "jpeg" keeps JPEG files' bytes and transcodes others.
-        "auto" is "jpeg" where all are JPEG, else "png", and JPEG files are then written as PNG without loss. pixels.py
-        says what is done to other pictures than upright ones of 8 bits in colour.
-      jpeg_quality: of what becomes JPEG, 1..100.
-      num_shards: per split; fewer where a split has fewer images.
-      num_workers: processes; 0 = one per core that this process may use.
-      verify: "fast" or "full", see build.Job.
       overwrite: replace the folder by one that holds `splits` alone. It is replaced when all is built.
-      unannotated_ids: split -> void ids that mean "nobody looked" in it.
-      derived: see build.Derived.
-      runner: "local", or "beam" for Apache Beam.
-      beam_options: command-line options of Beam's pipeline.
-      progress: show a bar on stderr.
-      bits: how many of 16 bits a picture uses (10 or 12 of many cameras); 0: all.
       say: called with a line for each thing that was done to pictures, and to how many.
+      **options: image_format, jpeg_quality, bits, num_shards, unannotated_ids, derived, verify, runner, beam_options,
+        num_workers and progress, as in `tfrecords.conversion.convert.Options`.
 
     Returns:
       The folder's manifest.
@@ -87,30 +114,20 @@ def write(
       ValueError: wrong arguments, wrong inputs, or a folder that differs; one line naming the file.
       OSError: a file cannot be read or written. After either error the folder is as it was.
     """
-    folder = pathlib.Path(records_dir)
-    _check_arguments(splits, image_format, jpeg_quality, num_shards, verify, bits)
+    chosen, folder = Options(**options), pathlib.Path(records_dir)
+    _check_splits(splits)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; expected a folder to write records into")
-    auto = image_format == "auto"
-    if auto:
+    image_format = chosen.image_format
+    if image_format == "auto":
         image_format = pictures.auto_format(pair.image_path for pairs in splits.values() for pair in pairs)
-    whole = _Whole(folder, table, image_format, jpeg_quality if image_format == "jpeg" else 0)
-    unannotated = {name: tuple((unannotated_ids or {}).get(name, ())) for name in splits}
+    whole = _Whole(folder, table, image_format, chosen.jpeg_quality if image_format == "jpeg" else 0)
+    unannotated = {name: tuple((chosen.unannotated_ids or {}).get(name, ())) for name in splits}
     plans = {
-        name: _jobs(
-            whole,
-            name,
-            splits[name],
-            table.with_unannotated(unannotated[name]),
-            num_shards,
-            verify=verify,
-            derived=derived,
-            bits=bits,
-            from_jpeg=auto,
-        )
+        name: _jobs(whole, name, splits[name], table.with_unannotated(unannotated[name]), chosen)
         for name in sorted(splits)
     }
-    run = runners.get(runner, num_workers, beam_options, progress)
+    run = runners.get(chosen.runner, chosen.num_workers, chosen.beam_options, chosen.progress)
     digest = staging.manifest_digest(folder)
     old = None if overwrite else _existing(whole)
     if old is not None:
@@ -124,17 +141,7 @@ def write(
     return manifest.info(folder)
 
 
-def _check_arguments(splits, image_format, jpeg_quality, num_shards, verify, bits) -> None:
-    if image_format not in pictures.FORMATS:
-        raise ValueError(f"image_format is {image_format!r}; expected png, jpeg or auto")
-    if bits not in pixels.BITS:
-        raise ValueError(f"bits is {bits}; expected one of {', '.join(map(str, pixels.BITS))}")
-    if verify not in ("fast", "full"):
-        raise ValueError(f"verify is {verify!r}; expected fast or full")
-    if not 1 <= jpeg_quality <= 100:
-        raise ValueError(f"jpeg_quality is {jpeg_quality}; expected 1 to 100")
-    if not 1 <= num_shards <= 99999:
-        raise ValueError(f"num_shards is {num_shards}; expected 1 to 99999")
+def _check_splits(splits) -> None:
     if not splits:
         raise ValueError("no split to convert")
     for name, pairs in splits.items():
@@ -152,10 +159,10 @@ def _check_arguments(splits, image_format, jpeg_quality, num_shards, verify, bit
             seen.add(pair.image_id)
 
 
-def _jobs(whole, split, pairs, table, num_shards, **options) -> list[build.Job]:
+def _jobs(whole, split, pairs, table, options) -> list[build.Job]:
     """The shards of a split: its pairs ordered by a hash of their id and cut into nearly equal runs."""
     ordered = sorted(pairs, key=lambda pair: hashlib.sha256(pair.image_id.encode()).digest())
-    count = min(num_shards, len(ordered))
+    count = min(options.num_shards, len(ordered))
     cuts = [len(ordered) * index // count for index in range(count + 1)]
     return [
         build.Job(
@@ -166,7 +173,10 @@ def _jobs(whole, split, pairs, table, num_shards, **options) -> list[build.Job]:
             table=table,
             image_format=whole.image_format,
             jpeg_quality=whole.jpeg_quality,
-            **options,
+            verify=options.verify,
+            derived=options.derived,
+            bits=options.bits,
+            from_jpeg=options.image_format == "auto",
         )
         for index in range(count)
     ]
