@@ -212,15 +212,15 @@ def decision(low: float, high: float, margin: float) -> str:
     return "at most" if low >= -margin else "undecided"
 
 
-def verdict(estimate: float, low: float, high: float, margin: float) -> str:
-    """The decision in words, in points; without an interval (one seed) "one seed, no interval"."""
+def verdict(estimate: float, low: float, high: float, margin: float, unit: str = "") -> str:
+    """The decision in words, in points, with `unit` behind its number; without an interval "one seed, no interval"."""
     if not np.isfinite([low, high]).all():
         return "one seed, no interval"
     return {
-        "costs": f"costs {-100 * estimate:.1f}",
-        "gains": f"gains {100 * estimate:.1f}",
-        "at most": f"costs at most {points_at_most(low):.1f}",
-        "undecided": f"undecided (±{50 * (high - low):.1f})",
+        "costs": f"costs {-100 * estimate:.1f}{unit}",
+        "gains": f"gains {100 * estimate:.1f}{unit}",
+        "at most": f"costs at most {points_at_most(low):.1f}{unit}",
+        "undecided": f"undecided (±{50 * (high - low):.1f}{unit})",
     }[decision(low, high, margin)]
 
 
@@ -229,7 +229,7 @@ def points_at_most(low: float) -> float:
     return math.ceil(round(-1000 * low, 6)) / 10  # the inner rounding only takes off what binary fractions add
 
 
-def not_worse(low: float, margin: float) -> str:
+def not_worse(low: float, margin: float, unit: str = "") -> str:
     """ "not worse" where the lower end of the interval lies above -margin, with how much worse at most; else "".
 
     Said beside `verdict`: an effect may be there and be small.
@@ -238,7 +238,7 @@ def not_worse(low: float, margin: float) -> str:
         return ""
     if low >= 0:
         return "not worse"
-    return f"not worse (at most {points_at_most(low):.1f})"
+    return f"not worse (at most {points_at_most(low):.1f}{unit})"
 
 
 def _blocks_of(frames: int, block: int) -> tuple[int, int]:

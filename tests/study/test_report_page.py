@@ -180,7 +180,8 @@ def test_the_page_shows_the_verdicts_and_what_is_missing(browser, page, study):
     primary = next(entry for entry in study["contrasts"] if entry["name"] == "capacity")
     for entry in study["contrasts"]:
         if entry["primary"]:
-            assert tables.verdict(entry) in text and "points of" in tables.verdict(entry)
+            verdict = tables.verdict(entry, study["margin"])
+            assert verdict in text and "points of" in verdict
     ends = [f"{100 * primary[key]:+.1f}".replace("-", "−") for key in ("holm_low", "holm_high")]
     assert f"{' to '.join(ends)} points of mIoU" in text
     assert "Not complete" in text and "leave-out 0/15" in text
@@ -309,17 +310,23 @@ def test_where_void_goes_is_a_table_of_every_arm_kind_and_class(whole):
 
 
 @pytest.mark.parametrize(
-    "verdict, measure, words",
+    "numbers, measure, words",
     [
-        ("costs 9.2", "auroc_scene_off_edge", "costs 9.2 points of AUROC"),
-        ("costs at most 0.3", "forced_miou", "costs at most 0.3 points of mIoU"),
-        ("undecided (±1.4)", "native_miou", "undecided (±1.4 points of mIoU)"),
-        ("one seed, no interval", "forced_miou", "one seed, no interval"),
-        ("not measured", "forced_miou", "not measured"),
+        ((-0.092, -0.12, -0.03), "auroc_scene_off_edge", "costs 9.2 points of AUROC"),
+        ((0.001, -0.003, 0.005), "forced_miou", "costs at most 0.3 points of mIoU"),
+        ((0.0, -0.014, 0.014), "native_miou", "undecided (±1.4 points of mIoU)"),
     ],
 )
-def test_a_verdict_names_what_it_counts(verdict, measure, words):
-    assert tables.verdict({"verdict": verdict, "measure": measure}) == words
+def test_a_verdict_names_what_it_counts(numbers, measure, words):
+    entry = dict(zip(("estimate", "low", "high"), numbers)) | {"measure": measure, "primary": False, "verdict": "as is"}
+    assert tables.verdict(entry, 0.01) == words
+    assert tables.verdict({"verdict": "not measured", "measure": measure, "primary": False}, 0.01) == "not measured"
+    # A primary one goes by the interval at Holm's level, and of some families it is said whether they are not worse.
+    judged = entry | {"primary": "family", "low": -9.0, "high": 9.0, "holm_low": numbers[1], "holm_high": numbers[2]}
+    assert tables.verdict(judged, 0.01) == words
+    judged |= {"not_worse": "not worse (at most 0.8)", "not_worse_low": -0.008}
+    unit = words.partition("points of ")[2].rstrip(")")
+    assert tables.verdict(judged, 0.01) == f"not worse (at most 0.8 points of {unit}); {words}"
 
 
 def test_a_table_has_a_cell_for_every_column(study):

@@ -108,7 +108,7 @@ def _cards(study):
         cards.append(
             {
                 "name": entry["name"],
-                "verdict": tables.verdict(entry),
+                "verdict": tables.verdict(entry, study["margin"]),
                 "interval": interval,
                 "what": what,
                 "lines": lines,

@@ -3,7 +3,7 @@
 import re
 
 from kseg.report.cells import number, table, word
-from kseg.study import measures
+from kseg.study import measures, statistics
 
 _KIND_MEASURES = (
     ("AUROC", "auroc"),
@@ -33,10 +33,16 @@ def tables(study: dict) -> list[dict]:
     return [made for make in _EVERY if (made := make(study))["rows"]]
 
 
-def verdict(entry):
+def verdict(entry, margin):
     """A contrast's verdict with its unit: "costs 9.2 points of AUROC"."""
-    # Behind the verdict's one number; "not measured" has none.
-    return re.sub(r"\d+\.\d+", lambda match: f"{match[0]} {measures.unit(entry['measure'])}", entry["verdict"], count=1)
+    low, high = (entry.get(key) for key in (("holm_low", "holm_high") if entry["primary"] else ("low", "high")))
+    if low is None:  # no numbers to say: "not measured", "one seed, no interval"
+        return entry["verdict"]
+    unit = f" {measures.unit(entry['measure'])}"
+    words = statistics.verdict(entry["estimate"], low, high, margin, unit)
+    if entry.get("not_worse"):
+        words = f"{statistics.not_worse(entry['not_worse_low'], margin, unit)}; {words}"
+    return words
 
 
 def _contrasts(study):
@@ -45,7 +51,7 @@ def _contrasts(study):
     rows = []
     for entry in study["contrasts"]:
         cells = [word(measures.sides(entry, "−")), word(measures.measure_name(entry["measure"]))]
-        cells.append(word(verdict(entry)))
+        cells.append(word(verdict(entry, study["margin"])))
         cells += [
             number(entry.get(key), "{:+.2f}", 100) for key in ("estimate", "low", "high", "holm_low", "holm_high")
         ]
