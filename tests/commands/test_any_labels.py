@@ -141,7 +141,7 @@ def _cvat_xml(root):
     return [f"--images_dir={root}", f"--labels_dir={root}"]
 
 
-# format -> what writes it, and the names of void (None: no void), street and car.
+# format -> what writes it, and the names of what nobody drew, street and car.
 FORMATS = {
     "voc": (_voc, ("void", "background", "car")),
     "kitti": (_kitti, ("unlabeled", "road", "car")),

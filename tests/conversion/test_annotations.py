@@ -425,6 +425,27 @@ def test_what_is_wrong_in_a_coco_file_is_named(tmp_path, change, words):
     assert "\n" not in str(caught.value)
 
 
+def test_of_what_coco_publishes_the_instances_are_read_and_the_rest_is_counted(tmp_path):
+    listed, categories = [], [{"id": 1, "name": "road"}, {"id": 2, "name": "car"}]
+    for number, split in enumerate(("train", "val", "test")):
+        _photo(tmp_path / f"{split}2017" / f"{number:012d}.jpg", number)
+        listed.append({"id": number, "file_name": f"{number:012d}.jpg", "height": H, "width": W})
+    for number, split in enumerate(("train", "val")):
+        shape = {"id": 1, "image_id": number, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]}
+        found = {"images": [listed[number]], "annotations": [shape], "categories": categories}
+        for name, more in (("instances", {}), ("person_keypoints", {}), ("captions", {"categories": None})):
+            path = tmp_path / "annotations" / f"{name}_{split}2017.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(found | more))
+    said = []
+    manifest = _convert(tmp_path, said, images_dir=tmp_path, labels_dir=tmp_path / "annotations")
+    assert {name: split.examples for name, split in manifest.splits.items()} == {"train": 1, "val": 1}
+    for ids in _stored(manifest).values():
+        np.testing.assert_array_equal(ids, _expected((1, 0, 0, 4, 4)))
+    assert any(line.startswith("passed over: 4 other files beside instances_train2017.json") for line in said)
+    assert any(line.startswith("passed over: 1 images that are not in the annotations") for line in said)
+
+
 def test_names_with_accents_match_whoever_wrote_them(tmp_path):
     # macOS stores "ä" of a file's name as "a" and a diaeresis; annotations have it as typed.
     composed, taken_apart = "stra\u00dfe \u00e4.png", "stra\u00dfe a\u0308.png"

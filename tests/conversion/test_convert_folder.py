@@ -271,6 +271,29 @@ def test_what_nobody_drew_in_an_export_of_cvat_is_no_part_of_the_camera(tmp_path
     assert [(label.name, label.kind) for label in manifest.table.void_labels] == [("background", "scene")]
 
 
+def test_what_nobody_drew_in_masks_may_be_a_class_and_other_masks_have_no_such_thing(tmp_path):
+    _cvat_masks(tmp_path / "labels", 4)
+    manifest = _convert(tmp_path, images_dir=str(tmp_path / "labels"), uncovered="sky")
+    assert manifest.table.class_names == ("sky", "road") and not manifest.table.void_labels
+    _folder(tmp_path / "ids", [0, 1])
+    with pytest.raises(ValueError, match="--uncovered=sky: masks say what each pixel is; name the id's class in"):
+        _convert(tmp_path / "ids", uncovered="sky")
+
+
+def test_a_palette_with_the_tables_colours_under_other_numbers_is_read_by_colour(tmp_path):
+    made = _folder(tmp_path, [0, 1, 2], palette=[9, 9, 9, 255, 0, 0, 0, 255, 0])
+    (tmp_path / "c.csv").write_text("name,color\na,#ff0000\nb,#00ff00\nvoid,#090909\n")
+    said = []
+    stored = _stored(_convert(tmp_path, classes=str(tmp_path / "c.csv"), said=said))
+    _same(stored, {name: np.array([2, 0, 1], np.uint8)[ids] for name, ids in made.items()})
+    assert any("under other numbers: read by colour" in line for line in said)
+    by_number = _convert(tmp_path, classes=str(tmp_path / "c.csv"), label_format="ids", records="numbers")
+    _same(_stored(by_number), made)
+    # Colours that are not the table's say nothing.
+    (tmp_path / "c.csv").write_text("name,color\na,#ff0000\nb,#00ff00\nvoid,#010101\n")
+    _same(_stored(_convert(tmp_path, classes=str(tmp_path / "c.csv"), records="other")), made)
+
+
 def test_an_export_of_cvat_without_images_says_so(tmp_path):
     _cvat_masks(tmp_path / "labels", 4)
     (tmp_path / "labels" / "JPEGImages").rename(tmp_path / "pictures")
@@ -479,6 +502,8 @@ def test_of_train_without_val_a_tenth_is_held_out_unless_told_otherwise(tmp_path
         assert {split: found.examples for split, found in manifest.splits.items()} == expected
     with pytest.raises(FileNotFoundError, match="has no folder images/10k/train, .*; it is laid out as kitti"):
         convert.convert(convert.Options(str(tmp_path), classes="bdd100k"), tmp_path / "b", [].append)
+    with pytest.raises(FileNotFoundError, match=f"training has no folder training/image_2, .*; give {tmp_path}"):
+        convert.convert(convert.Options(str(tmp_path / "training"), classes="kitti"), tmp_path / "b", [].append)
 
 
 def test_images_and_labels_in_one_folder_are_told_apart_by_a_suffix(tmp_path):

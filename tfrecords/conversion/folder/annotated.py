@@ -80,6 +80,10 @@ def read(kind: str, options: Options, table, passed: pairing.Passed, say):
                     raise ValueError(f"{images[key]} is not in {path}; --unlabelled=skip passes it over, keep keeps it")
                 elif not shared:
                     passed.add("images that are not in the annotations", images[key])
+    if shared:
+        used = {pair.image_path for pairs in splits.values() for pair in pairs}
+        for path in {str(path) for _, images, _, _ in sources for path in images.values()} - used:
+            passed.add("images that are not in the annotations", path)
     return table, splits
 
 
@@ -126,6 +130,11 @@ def _sources(kind, options, passed) -> list[tuple]:
     if kind in ("coco", "cvat"):
         reader, pattern = {"coco": (coco.read, ".json"), "cvat": (cvat.read, ".xml")}[kind]
         files = [root] if root.is_file() else pairing.find(root, (pattern,), pairing.Passed())
+        # COCO is published with captions and key points of the same images beside its instances.
+        chosen = [path for path in files if path.name.lower().startswith("instances")] or files
+        for path in set(files) - set(chosen):
+            passed.add(f"other files beside {chosen[0].name}", path)
+        files = chosen
         if not files:
             raise FileNotFoundError(f"{root} has no *{pattern}; expected annotations of {kind}")
         return [_of_file(reader, path, root, options, len(files) > 1, passed) for path in files]

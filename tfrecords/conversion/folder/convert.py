@@ -46,6 +46,9 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
         of_ids = options.label_format in ("ids", "palette") or brought is not None  # whatever their channels
         by_color = options.label_format == "rgb" or bool(preset and preset.by_color)
         by_color = by_color or options.classes.endswith("labelmap.txt") and options.label_format == "auto"
+        if options.label_format == "auto" and table and not (preset or brought or by_color):
+            by_color = settled.is_by_color(table, parts, say)
+        table = settled.covered(table, options.uncovered)
         splits = _paired(
             parts, masks.Reader(b"", () if of_ids else settled.colors_of(table), by_color), options, passed
         )

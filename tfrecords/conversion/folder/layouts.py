@@ -192,6 +192,8 @@ def _of_preset(root, options, preset, passed) -> list[Part]:
     if not parts:
         like = [name for name, other in presets.PRESETS.items() if any(root.glob(other.splits[0][1]))]
         hint = f"; it is laid out as {' or '.join(like)}" if like else ""
+        above = [place for place in root.resolve().parents if any(place.glob(preset.splits[0][1]))]
+        hint = f"; give {above[0]}" if above and not like else hint
         raise FileNotFoundError(
             f"{root} has no folder {preset.splits[0][1]}, which {options.classes} is published with{hint}"
         )

@@ -97,6 +97,15 @@ def decode(data: bytes, name: str, by_color: bool = False) -> np.ndarray:
     return values
 
 
+def palette_of(data: bytes, name: str) -> dict[int, tuple[int, int, int]]:
+    """The colour of each number that occurs in a PNG with a palette; {} of another file."""
+    if data[:8] != png.SIGNATURE or images.check(data, name).color != "palette":
+        return {}
+    numbers, colors = images.decode_map(data, name), decode(data, name, by_color=True)
+    found, first = np.unique(numbers, return_index=True)
+    return {int(n): tuple(colors.reshape(-1, 3)[place].tolist()) for n, place in zip(found, first)}
+
+
 def grey_of(values: np.ndarray, name: str) -> np.ndarray:
     """The one channel of a colour picture whose three are equal; ValueError where they are not."""
     if not ((values[..., 0] == values[..., 1]).all() and (values[..., 0] == values[..., 2]).all()):

@@ -1,6 +1,6 @@
 """What masks hold, once all have been looked at -> the table of classes, and how they are read."""
 
-from tfrecords import labels
+from tfrecords import images, labels
 from tfrecords.conversion import pairs
 from tfrecords.conversion.folder import masks, tables
 
@@ -46,6 +46,47 @@ def settled(table, splits, seen, of_ids, say, published=False):
         say("masks have id 255, which the table of classes does not have: it is void")
         table = labels.LabelTable(table.name, (*table.labels, labels.Label(255, "void", None, "scene", (0, 0, 0))))
     return table, masks.Reader(b"", () if of_ids else colors_of(table), by_color)
+
+
+def is_by_color(table, parts, say) -> bool:
+    """Whether masks with a palette are meant by their colours: the first has the table's, under other numbers."""
+    path = next((path for part in parts for path in (part.labels or {}).values()), None)
+    try:
+        found = masks.palette_of(images.read_file(path), str(path)) if path else {}
+    except ValueError:  # damaged, which is told where its turn comes
+        found = {}
+    ids = {tuple(color): number for *color, number, _ in colors_of(table)}
+    if not found or not set(found.values()) <= ids.keys() or all(ids[found[number]] == number for number in found):
+        return False
+    say(
+        "masks with a palette have the colours of --classes under other numbers: read by colour; "
+        "--label_format=ids reads numbers"
+    )
+    return True
+
+
+def covered(table, uncovered: str):
+    """The table with what nobody drew as the class `uncovered`, of masks that a labelling program made of shapes.
+
+    Raises:
+      ValueError: `uncovered` of other masks, which say of each pixel what it is.
+    """
+    if not uncovered:
+        return table
+    free = {label.name.lower(): label for label in table.void_labels} if table else {}
+    label = free.get("background") or free.get("uncovered")
+    if label is None:
+        raise ValueError(f"--uncovered={uncovered}: masks say what each pixel is; name the id's class in --classes")
+    rows = [
+        {
+            "id": x.id,
+            "name": uncovered if x == label else x.name,
+            "void": "" if x == label else x.kind,
+            "color": list(x.color),
+        }
+        for x in table.labels
+    ]
+    return tables.from_rows(table.name, rows)
 
 
 def colors_of(table) -> tuple:
