@@ -82,7 +82,7 @@ def read(kind: str, options: Options, table, passed: pairing.Passed, say):
                     passed.add("images that are not in the annotations", images[key])
     if shared:
         used = {pair.image_path for pairs in splits.values() for pair in pairs}
-        for path in {str(path) for _, images, _, _ in sources for path in images.values()} - used:
+        for path in sorted({str(path) for _, images, _, _ in sources for path in images.values()} - used):
             passed.add("images that are not in the annotations", path)
     return table, splits
 
@@ -132,7 +132,7 @@ def _sources(kind, options, passed) -> list[tuple]:
         files = [root] if root.is_file() else pairing.find(root, (pattern,), pairing.Passed())
         # COCO is published with captions and key points of the same images beside its instances.
         chosen = [path for path in files if path.name.lower().startswith("instances")] or files
-        for path in set(files) - set(chosen):
+        for path in sorted(set(files) - set(chosen)):
             passed.add(f"other files beside {chosen[0].name}", path)
         files = chosen
         if not files:

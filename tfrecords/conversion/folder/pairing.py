@@ -30,7 +30,7 @@ class Passed:
         self.names[reason].append(os.fspath(name))
 
     def lines(self) -> list[str]:
-        return [f"passed over: {len(found)} {reason} ({min(found)})" for reason, found in sorted(self.names.items())]
+        return [f"passed over: {len(found)} {reason} ({found[0]})" for reason, found in sorted(self.names.items())]
 
 
 def find(folder: str | os.PathLike, suffixes, passed: Passed, known=()) -> list[pathlib.Path]:
