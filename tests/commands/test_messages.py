@@ -91,6 +91,8 @@ MISTAKES = [
      "records was converted with the label table own", "--overwrite replaces it"),
     # No images, images without labels, images that are none.
     ("convert-folder --images_dir=empty --labels_dir=empty --records_dir=new", "have no pair of an image and a label"),
+    ("convert-folder --images_dir=images --labels_dir=images --records_dir=new", "are both images; --label_suffix"),
+    ("convert-folder --images_dir=images --labels_dir=labels --records_dir=new --uncovered=sky", "masks say what each"),
     ("convert-folder --images_dir=images --labels_dir=fewer --records_dir=new",
      "images/d0_1.png: this image has no label file of the same name; --unlabelled=skip passes it over"),
     ("convert-folder --images_dir=tiff --labels_dir=labels --records_dir=new --num_workers=1", "tiff/d"),
