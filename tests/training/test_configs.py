@@ -9,6 +9,7 @@ import pytest
 from kseg import config as defaults
 from kseg import treatments
 from kseg.commands import flags, setting_names
+from kseg.data import seen_size
 from kseg.models import unet
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -113,3 +114,17 @@ def test_studies_of_the_recipe_train_by_it(study, its_own):
     }
     carried_out = {"eval.every_steps", "log.pictures", "train.distribution", "train.keep_checkpoints"}
     assert differ - carried_out - {"train.early_stopping_evals"} == its_own
+
+
+def test_a_folder_of_ones_own_is_trained_by_the_recipe_with_crops_that_fit(monkeypatch):
+    own, recipe = (importlib.import_module(f"configs.{name}") for name in ("own_folder", "camvid_lite0"))
+    ours, theirs = dict(leaves(own.get_config())), dict(leaves(recipe.get_config()))
+    differ = {key for key in ours if ours[key] != theirs[key]}
+    assert differ == {"data.eval_split", "data.cache", "optimizer.warmup_steps", "train.total_steps"}
+    monkeypatch.setattr(seen_size, "sizes", lambda records_dir, split: [(1080, 1920)])
+    config = own.get_config("R")
+    height, width = config.eval.input_size
+    assert config.data.records_dir == "R" and abs(height * width / own.LARGEST - 1) < 0.01
+    assert abs(width / height - 16 / 9) < 0.02 and config.augment.scale_max == pytest.approx(1.6 * height / 1080, 0.01)
+    # As large a part of the picture as crops of CamVid are.
+    assert all(0.6 < crop / side < 0.8 for crop, side in zip(config.data.crop_size, (height, width)))
