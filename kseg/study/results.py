@@ -83,6 +83,41 @@ def notes(folder: str) -> dict:
     return _archived(folder)[1]
 
 
+def unarchive(folder: str, workdir: str) -> list[str]:
+    """Writes the results of a folder's runs.xz as runs/<id>/result.json below `workdir`, so that a study goes on there.
+
+    A result that `workdir` has already stays. Returns the ids of those that were written.
+
+    Raises:
+      ValueError: the archive is damaged, or has counts that were summed over sequences, which no study can go on with.
+      FileNotFoundError: there is no archive.
+    """
+    path, written = os.path.join(folder, archive.FILE), []
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such archive; kseg study --collect={folder} writes one.")
+    found = _archived(folder)[0]
+    for result in found:
+        _check(result, path, result.get("id"))
+        if are_summed(result):
+            raise ValueError(f"{path}: {result['id']} has its frames summed; a study needs them one by one.")
+    for result in found:
+        target = os.path.join(workdir, "runs", result["id"], "result.json")
+        if not os.path.exists(target):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            save(target, _packed(result))
+            written.append(result["id"])
+    return written
+
+
+def _packed(value):
+    """A value of an archive with its arrays as `pack` gives them."""
+    if isinstance(value, dict):
+        if "values" in value and "dtype" in value:
+            return pack(value["values"])
+        return {key: _packed(inner) for key, inner in value.items()}
+    return [_packed(inner) for inner in value] if isinstance(value, list) else value
+
+
 def are_summed(result: dict) -> bool:
     """Whether a result has counts of sequences instead of frames."""
     return "sequences" in result["evaluation"]["frames"]

@@ -176,6 +176,24 @@ def test_runs_come_into_an_archive_in_any_number_of_steps(study, tmp_path):
     assert plain(archive.read(parts / "docs/runs.xz")[0]) == plain(archive.read(tmp_path / "docs/runs.xz")[0])
 
 
+def test_a_study_goes_on_elsewhere_from_its_archive(study, tmp_path):
+    write(study, tmp_path / "w", lambda run: run.seed == 0)
+    collect(study, tmp_path)
+    ids = results.unarchive(str(tmp_path / "docs"), str(tmp_path / "there"))
+    ours, theirs = (results.load_all(str(tmp_path / name)) for name in ("w", "there"))
+    assert plain(ours) == plain(theirs) and sorted(ids) == [result["id"] for result in ours]
+    listed = {run.id: study_folder.state(run, str(tmp_path / "there")) for run in grid.expand(study)}
+    assert {name for name, word in listed.items() if word == "finished"} == set(ids)
+    assert not results.unarchive(str(tmp_path / "docs"), str(tmp_path / "there"))  # what is there stays
+    collect(study, tmp_path, frames_of="none")
+    (tmp_path / "summed").mkdir()
+    with pytest.raises(ValueError, match="frames summed"):
+        results.unarchive(str(tmp_path / "docs"), str(tmp_path / "summed"))
+    assert not list((tmp_path / "summed").iterdir())
+    with pytest.raises(FileNotFoundError, match="no such archive"):
+        results.unarchive(str(tmp_path), str(tmp_path / "summed"))
+
+
 def test_results_of_single_files_join_the_archive_and_the_old_summary_goes(study, tmp_path):
     write(study, tmp_path / "w", only=lambda run: run.seed == 1)
     write(study, tmp_path / "docs", only=lambda run: run.seed == 0)
