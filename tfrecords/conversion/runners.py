@@ -17,9 +17,7 @@ import sys
 import threading
 from concurrent.futures import process
 
-import tqdm
-
-from tfrecords.conversion import build
+from tfrecords.conversion import bars, build
 
 
 class WorkerLostError(OSError):
@@ -99,7 +97,7 @@ def lock(folder: str | os.PathLike):
 
 def _run_local(title, calls, total, num_workers, progress) -> list:
     workers = min(num_workers or _usable_cores(), len(calls))
-    with tqdm.tqdm(total=total, desc=title, unit="image", disable=not progress or not calls) as bar:
+    with bars.bar(title, total, "image", bool(progress and calls)) as bar:
         if workers <= 1:
             return [function(*arguments, bar.update) for function, *arguments in calls]
         return _run_processes(calls, workers, bar)

@@ -78,7 +78,7 @@ def _write_set(folder: pathlib.Path, options: Options, num_workers: int, progres
     jobs = [(str(folder), options, split, number) for split, number in scenes]
     pixels = len(jobs) * options.height * options.width
     workers = num_workers or (1 if pixels < 2_000_000 else os.cpu_count() or 1)
-    bar = tqdm.tqdm(total=len(jobs), desc="scenes", unit="scene", disable=not progress)
+    bar = tqdm.tqdm(total=len(jobs), desc="scenes", unit="scene", disable=None if progress else True)
     results = []
     with bar:
         if workers == 1:
