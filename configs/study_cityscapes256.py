@@ -35,7 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
     study.sequence_pattern = r"^([a-z]+)"  # the city
     study.block_frames, study.frames_per_unit = 10, 5
     study.draws, study.margin = 2000, 0.01
-    study.publish_pictures = False
+    study.publish_pictures, study.publish_figures = False, ()
     study.arms = ml_collections.ConfigDict()
     for name in ARMS:
         study.arms[name] = {"treatment": {"name": name, "void_weight": 1.0}}

@@ -50,7 +50,7 @@ def get_config() -> ml_collections.ConfigDict:
     study.sequence_pattern = r"^([^_]+)"
     study.block_frames, study.frames_per_unit = 20, 5
     study.draws, study.margin = 2000, 0.01
-    study.publish_pictures = False
+    study.publish_pictures, study.publish_figures = False, ()
     study.arms = ml_collections.ConfigDict(CHOICES)
     study.grid = [("choices", tuple(CHOICES), (0, 1))]
     study.contrasts = [("choice", arm, "recipe", "forced_miou", False) for arm in CHOICES if arm != "recipe"]

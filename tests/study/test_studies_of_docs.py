@@ -33,6 +33,7 @@ def _agree(ours, theirs, where=""):
         ("camvid_tuning", ("study_camvid", "tuning")),
         ("camvid_heads", ("study_camvid", "heads")),
         ("street_scenes", ("study_street_scenes",)),
+        ("camvid_lite0", ("study_camvid_lite0",)),
     ],
 )
 def test_study_json_in_docs_is_what_its_runs_and_todays_configuration_say(name, config):
