@@ -82,7 +82,7 @@ def _convert():
         return splits
 
     manifest = convert.convert(options, _RECORDS_DIR.value, whole=whole, **conversion.options())
-    return manifest, [], [*last, *_next(_RECORDS_DIR.value)]
+    return manifest, [], [*_next(_RECORDS_DIR.value), *last]
 
 
 def _next(records_dir):

@@ -25,7 +25,7 @@ COVERAGES = (0.8, 0.9)
 
 
 def of_run(result: dict, frames) -> dict[str, float]:
-    """All levels of one result; {} where it has no counts of every score.
+    """All levels of one result that have a value; {} where it has no counts of every score.
 
     Args:
       result: of a run.
@@ -51,7 +51,8 @@ def of_run(result: dict, frames) -> dict[str, float]:
         plain, _, score = name.partition("@")
         if score == (_of_objects(result, plain) or own):
             chosen[plain] = value
-    return levels | chosen
+    # Where nothing is right, or there is no void, there is no share of it.
+    return {name: value for name, value in (levels | chosen).items() if np.isfinite(value)}
 
 
 def _of_objects(result, name):

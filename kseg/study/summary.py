@@ -144,7 +144,16 @@ def _arm(found, frames):
         },
         "curve": _curve(evaluations),
         "training": _training([result["training"] for result in found]),
-    } | ({"levels": {name: _spread([level[name] for level in heights]) for name in heights[0]}} if heights[0] else {})
+    } | ({"levels": _levels(heights)} if heights[0] else {})
+
+
+def _levels(heights):
+    """Levels over seeds, of those that every seed has."""
+    return {
+        name: _spread([level[name] for level in heights])
+        for name in heights[0]
+        if all(name in level for level in heights)
+    }
 
 
 def _forced_iou(result, frames):

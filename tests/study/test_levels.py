@@ -7,7 +7,7 @@ import pytest
 from test_run_result import a_report
 
 from kseg import histograms
-from kseg.study import contrasts, levels, results, run_result
+from kseg.study import contrasts, levels, results, run_result, summary
 from kseg.study.report import tables
 
 STUDY = types.SimpleNamespace(sequence_pattern="^([^_]+)", block_frames=2, draws=2, get=lambda key, default: default)
@@ -88,3 +88,15 @@ def test_results_without_counts_of_every_score_have_no_levels(found):
     del evaluation["frames"]["scores"]
     result = {"id": "a", "primary_score": "entropy", "classes": ["road", "car"], "evaluation": evaluation}
     assert levels.of_run(result, contrasts.Frames(STUDY, [result])) == {}
+
+
+def test_what_has_no_value_is_left_out(found):
+    report, _ = found
+    evaluation = run_result.of_report(report, "test")
+    for counts in evaluation["frames"]["scores"].values():  # no pixel is right, so none can be given up
+        counts["wrong"] = results.pack(results.unpack(counts["wrong"]) + results.unpack(counts["right"]))
+        counts["right"] = results.pack(0 * results.unpack(counts["right"]))
+    result = {"id": "a", "primary_score": "entropy", "classes": ["road", "car"], "evaluation": evaluation}
+    reached = levels.of_run(result, contrasts.Frames(STUDY, [result]))
+    assert "risk_at_coverage_0.90" in reached and not [name for name in reached if name.startswith("caught_at")]
+    assert summary._levels([{"a": 1.0, "b": 2.0}, {"a": 3.0}]) == {"a": summary._spread([1.0, 3.0])}
