@@ -6,6 +6,7 @@ VERSION_FOLDERs are what `export --format=...` wrote. Not one of the benchmarks 
 a trained run.
 """
 
+import json
 import pathlib
 import sys
 import time
@@ -17,12 +18,15 @@ import numpy as np
 import tfrecords
 from kseg import iou
 from kseg.data import input_pipeline
-from kseg.export import runtimes
+from kseg.export import portable, runtimes
+from tfrecords import labels
 
 
 def main(records_dir, split, *folders):
     manifest = tfrecords.info(records_dir)
-    table = manifest.split(split).table
+    # The classes of the run, which may leave some of the records' out.
+    metadata = json.loads((pathlib.Path(folders[0]) / portable.METADATA).read_text())
+    table = labels.LabelTable.from_json(metadata["table"])
     k = table.num_classes
     to_target = table.encoding("ignore")
     networks = {folder: runtimes.load(folder) for folder in folders}
