@@ -169,8 +169,8 @@ def _pyramid_pooling(x, config, seed):
     Source: Zhao et al. 2017, "Pyramid Scene Parsing Network", whose windows divide the picture.
     """
     sides = tuple(config.pyramid_pooling)
-    if min(sides) < 2:
-        raise ValueError(f"config.model.pyramid_pooling={sides}: expected sides of windows, each of at least 2.")
+    if min(sides) < 2 or len(set(sides)) < len(sides):
+        raise ValueError(f"config.model.pyramid_pooling={sides}: expected sides of windows, each another, at least 2.")
     channels, seen = max(1, x.shape[-1] // (2 * len(sides))), [x]
     for side in sides:
         name = f"up_pool{side}"

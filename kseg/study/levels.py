@@ -52,7 +52,7 @@ def of_run(result: dict, frames) -> dict[str, float]:
         if score == (_of_objects(result, plain) or own):
             chosen[plain] = value
     # Where nothing is right, or there is no void, there is no share of it.
-    return {name: value for name, value in (levels | chosen).items() if np.isfinite(value)}
+    return {name: value for name, value in (levels | chosen).items() if value is not None and np.isfinite(value)}
 
 
 def _of_objects(result, name):

@@ -171,6 +171,7 @@ def test_an_encoder_of_keras_applications_gives_logits_of_the_image_size():
         ({"decoder_convs": (1,)}, r"config.model.decoder_convs=\(1,\): expected 2 numbers of at least 1"),
         ({"decoder_convs": (1, 0)}, "config.model.decoder_convs"),
         ({"pyramid_pooling": (3, 1)}, r"config.model.pyramid_pooling=\(3, 1\): expected sides of windows"),
+        ({"pyramid_pooling": (3, 3)}, r"config.model.pyramid_pooling=\(3, 3\): expected sides of windows"),
     ],
 )
 def test_impossible_models_are_refused_in_one_line(changes, word):

@@ -97,6 +97,11 @@ def test_what_has_no_value_is_left_out(found):
         counts["wrong"] = results.pack(results.unpack(counts["wrong"]) + results.unpack(counts["right"]))
         counts["right"] = results.pack(0 * results.unpack(counts["right"]))
     result = {"id": "a", "primary_score": "entropy", "classes": ["road", "car"], "evaluation": evaluation}
+    # Photos without a pixel of an object have no statistics, and say None.
+    photo = {"rest": results.pack([[6, 3]]), "object": results.pack([[0, 0]]), "thresholds": [-1e30, 0.5, 1e30]}
+    photo["statistics"] = histograms.statistics(np.array([6, 3]), np.array([0, 0]))
+    result["objects"] = {"web": {"scores": {"entropy": photo}}}
     reached = levels.of_run(result, contrasts.Frames(STUDY, [result]))
+    assert not [name for name in reached if name.startswith("objects_")]
     assert "risk_at_coverage_0.90" in reached and not [name for name in reached if name.startswith("caught_at")]
     assert summary._levels([{"a": 1.0, "b": 2.0}, {"a": 3.0}]) == {"a": summary._spread([1.0, 3.0])}
