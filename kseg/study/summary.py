@@ -58,7 +58,8 @@ def summarise(study, found: list[dict], planned: list, *folders: str) -> dict:
         "draws": study.draws,
         "frame_degrees_of_freedom": frames.freedom,
         "split": found[0]["evaluation"]["split"],
-        "frames": len(frames.ids),
+        "frames": found[0]["evaluation"]["report"]["images"],
+        **({"frames_per_unit": study.frames_per_unit} if study.get("frames_per_unit", 1) > 1 else {}),
         "sequences": {name: int(count) for name, count in collections.Counter(frames.sequences.tolist()).items()},
         "classes": max((result["classes"] for result in found), key=len),
         "runs": {

@@ -86,6 +86,7 @@ def result(configuration, run, frames=FRAMES):
     pooled = {name: stack.sum(0) for name, stack in matrices.items()}
     lost = float(np.diagonal(pooled["forced"])[:-1].sum() - np.diagonal(pooled["native"])[:-1].sum())
     report = {
+        "images": len(frames),
         "mean_iou": float(iou.mean_iou(pooled["native"])),
         "mean_iou_forced": float(iou.mean_iou(pooled["forced"])),
         "mean_iou_with_background": float(iou.mean_iou(pooled["native"])) - 0.01,

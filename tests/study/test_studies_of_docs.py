@@ -8,6 +8,7 @@ from studies import ROOT, load_config, study_of_docs
 
 from kseg.study import grid
 from kseg.study import summary as findings
+from kseg.study.report import page
 
 
 def _agree(ours, theirs, where=""):
@@ -71,3 +72,10 @@ def test_choices_of_the_grid_are_those_that_the_held_out_frames_made():
         constants = module.LEARNING_RATE if kind == "learning rate" else module.VOID_WEIGHT
         # A choice whose runs have not all been made leaves the default, and nothing of the grid that needs it is run.
         assert constants[name] == choice.get("chosen", choice["default"]), choice["name"]
+
+
+def test_a_page_says_how_many_frames_there_are_where_some_are_counted_together():
+    study = study_of_docs("camvid_lite0")
+    assert study["frames"] == 233 and sum(study["sequences"].values()) < 233
+    assert "233 test frames\n(counted in groups of up to 5: 0001TP" in page.page(study, [])
+    assert "counted in groups" not in page.page(study_of_docs("camvid"), [])

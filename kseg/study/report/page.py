@@ -96,15 +96,16 @@ def _cards(study):
             lines[0] += f"; 95 % interval {measures.signed(entry['low'])} to {measures.signed(entry['high'])}"
             level = f"{100 * entry['holm_level']:.1f} %"
             lines.append(f"The interval above: at Holm's level, {level}; Holm's p {_p(entry['holm_p'])}")
-            lines.append(
-                f"Standard errors, points: seeds {100 * entry['se_seeds']:.2f}, test frames "
-                f"{100 * entry['se_frames']:.2f} (blocks of at most {study['block_frames']})"
-            )
+            of = "photos" if measures.OF_OBJECTS.fullmatch(entry["measure"]) else "test frames"
+            blocks = "" if of == "photos" else f" (blocks of at most {study['block_frames']})"
+            seeds, frames = (f"{100 * entry[key]:.2f}" for key in ("se_seeds", "se_frames"))
+            lines.append(f"Standard errors, points: seeds {seeds}, {of} {frames}{blocks}")
             others = [
                 f"{100 * value:.2f} with blocks of at most {block}"
-                for block, value in entry["se_frames_by_block"].items()
+                for block, value in entry.get("se_frames_by_block", {}).items()
             ]
-            lines.append(f"Standard error of test frames, points, otherwise: {', '.join(others)}")
+            if others:  # photos are drawn one by one
+                lines.append(f"Standard error of test frames, points, otherwise: {', '.join(others)}")
         cards.append(
             {
                 "name": entry["name"],
