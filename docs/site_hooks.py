@@ -30,5 +30,6 @@ def on_page_markdown(markdown, page, config, files):
     if source in _BESIDE:
         return markdown.replace("](../docs/", "](../")
     if "/" not in source:
+        markdown = markdown.replace("](../README.md", "](index.md")  # the home page
         return markdown.replace("](../", "](").replace("](study/)", "](study/README.md)")
     return markdown
