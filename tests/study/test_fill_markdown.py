@@ -134,3 +134,21 @@ def test_a_chart_that_other_numbers_drew_is_found_and_drawn_again(tmp_path):
     file.unlink()
     with pytest.raises(ValueError, match="answer.svg needs camvid and camvid_heads beside it"):
         fill_markdown.fill_page(str(page), check=True)
+
+
+def test_a_panel_may_be_of_a_level_whose_upright_bar_is_lowest_to_highest_seed():
+    level = {"mean": 0.5, "sd": 0.1, "values": [0.4, 0.62, 0.48]}
+    cost = {"key": "cost", "estimate": -0.004, "low": -0.012, "high": 0.0041}
+    study = {"margin": 0.01, "arms": {"a": {"levels": {"caught_at_0.05_movable": level}}}, "contrasts": [cost]}
+    point = {"mark": "extra class", "study": "s", "arms": ["a"], "contrast": "cost"}
+    chart = {
+        "lost": 0.05, "margin_of": "s", "x": {"label": "points", "limits": [-3, 3]},
+        "marks": {"extra class": {"treatment": "background_class", "filled": True}},
+        "panels": [{"level": "caught_at_0.05_movable", "title": title, "points": [point]} for title in "AB"],
+    }  # fmt: skip
+    first, second = page_chart.points(chart, {"s": study})
+    assert first == second == {
+        "panel": "caught_at_0.05_movable", "name": "extra class", "x": -0.4, "low": -1.2, "high": 0.41,
+        "y": 50.0, "y_low": 40.0, "y_high": 62.0,
+    }  # fmt: skip
+    assert [axis.get_title() for axis in page_chart.draw(chart, {"s": study}).axes] == ["A", "B"]

@@ -6,8 +6,9 @@ Which points it has, a JSON file beside the page's studies says (docs/study/answ
     margin_of   the study whose margin is drawn
     x           {label, limits}: of the axis of costs, in points
     marks       {name in the key: {treatment: for colour and marker, filled}}
-    panels      [{kind: of void, title, points}], four of them; a point is {mark, study, arms, contrast: the key of its
-                cost in forced mIoU, "" for the reference itself}; of several arms it is the mean
+    panels      [{kind: of void, title, points}], two or four; a point is {mark, study, arms, contrast: the key of its
+                cost in forced mIoU, "" for the reference itself}; of several arms it is the mean. Instead of a kind a
+                panel may name a level of kseg/study/levels.py, such as "caught_at_0.05_movable"
 
 The numbers drawn stand in the SVG too, as its description. So a page and its chart can be held against the studies
 without comparing pictures.
@@ -45,8 +46,8 @@ def points(chart: dict, studies: dict[str, dict]) -> list[dict]:
         for point in panel["points"]:
             study = studies[point["study"]]
             entry = _contrast(study, point["contrast"]) if point["contrast"] else {"estimate": 0.0}
-            caught = _y([study["arms"][arm]["curve"] for arm in point["arms"]], panel["kind"], chart["lost"])
-            found.append({"panel": panel["kind"], "name": point["mark"]} | _x(entry) | caught)
+            caught = _y([study["arms"][arm] for arm in point["arms"]], panel, chart["lost"])
+            found.append({"panel": _name(panel), "name": point["mark"]} | _x(entry) | caught)
     return found
 
 
@@ -55,14 +56,15 @@ def draw(chart: dict, studies: dict[str, dict]) -> Figure:
 
     As wide as a telephone, so that its text keeps its size there.
     """
-    figure = Figure(figsize=(charts.NARROW_INCHES, 4.7), layout="constrained")
-    axes = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+    rows = len(chart["panels"]) // 2
+    figure = Figure(figsize=(charts.NARROW_INCHES, 1.1 + 1.8 * rows), layout="constrained")
+    axes = figure.subplots(rows, 2, sharex=True, sharey=True).ravel()
     found, margin = points(chart, studies), 100 * studies[chart["margin_of"]]["margin"]
     for axis, panel in zip(axes, chart["panels"]):
         axis.axvspan(-margin, margin, color=charts.MARGIN, lw=0)
         axis.axvline(0, color=charts.GREY, lw=0.8)
         for point in found:
-            if point["panel"] == panel["kind"]:
+            if point["panel"] == _name(panel):
                 _mark(axis, point, chart["marks"][point["name"]])
         axis.set_xlim(*chart["x"]["limits"])
         axis.set_ylim(0, 100)
@@ -130,10 +132,19 @@ def _x(entry):
     return {"x": round(100 * entry["estimate"], 2), "low": low, "high": high}
 
 
-def _y(curves, kind, lost):
-    """Mean over the curves of what they catch; of one curve, lowest to highest seed, which is no interval of a mean."""
-    mean, low, high = (
-        round(100 * float(np.mean([np.interp(lost, curve["lost"], curve["kinds"][kind][key]) for curve in curves])), 2)
-        for key in ("mean", "low", "high")
-    )
-    return {"y": mean} | ({"y_low": low, "y_high": high} if len(curves) == 1 else {"y_low": None, "y_high": None})
+def _name(panel):
+    return panel.get("level") or panel["kind"]
+
+
+def _y(arms, panel, lost):
+    """Mean over the arms of what they catch; of one arm, lowest to highest seed, which is no interval of a mean."""
+    caught = []
+    for arm in arms:
+        if "level" in panel:
+            level = arm["levels"][panel["level"]]
+            caught.append((level["mean"], min(level["values"]), max(level["values"])))
+        else:
+            lines = arm["curve"]["kinds"][panel["kind"]]
+            caught.append([np.interp(lost, arm["curve"]["lost"], lines[key]) for key in ("mean", "low", "high")])
+    mean, low, high = (round(100 * float(value), 2) for value in np.mean(caught, axis=0))
+    return {"y": mean} | ({"y_low": low, "y_high": high} if len(arms) == 1 else {"y_low": None, "y_high": None})
