@@ -152,3 +152,10 @@ def test_a_panel_may_be_of_a_level_whose_upright_bar_is_lowest_to_highest_seed()
         "y": 50.0, "y_low": 40.0, "y_high": 62.0,
     }  # fmt: skip
     assert [axis.get_title() for axis in page_chart.draw(chart, {"s": study}).axes] == ["A", "B"]
+
+
+def test_the_chart_of_the_second_edition_has_its_four_arms_in_both_panels():
+    chart = json.loads((ROOT / "docs" / "study" / "second_edition.json").read_text())
+    drawn = page_chart.points(chart, {"camvid_lite0": study_of_docs("camvid_lite0")})
+    assert [point["name"] for point in drawn] == [*chart["marks"]] * 2
+    assert {point["panel"] for point in drawn} == {"caught_at_0.05_movable", "objects_caught_at_0.05_road_anomaly"}
