@@ -42,6 +42,25 @@ def test_shares_are_of_the_best_matmul_of_any_setting_and_round(kernels, monkeyp
     ]  # fmt: skip
 
 
+def test_a_setting_that_fails_has_no_share_and_says_why_and_where_all_fail_it_ends_in_one_line(kernels, monkeypatch):
+    broken = {"mixed_bfloat16"}
+
+    def child(command, env, **_):
+        if broken & {env.get("KSEG_BENCHMARK_PRECISION"), "all"}:
+            return subprocess.CompletedProcess(command, 1, "", "Traceback\nno such kernel\n\t [[node]]\n")
+        return subprocess.CompletedProcess(command, 0, json.dumps({"width16": 1e9, "width32": 1e9, "matmul": 2e9}), "")
+
+    monkeypatch.setattr(subprocess, "run", child)
+    monkeypatch.delenv("KSEG_BENCHMARK_PRECISION", raising=False)
+    figures = kernels.run()
+    assert figures["width16_share_of_peak_onednn"]["value"] == 0.5
+    failed = figures["width32_share_of_peak_bfloat16"]
+    assert (failed["value"], failed["note"]) == (None, "fails: no such kernel")
+    broken.add("all")
+    with pytest.raises(SystemExit, match="^error: kernels: no setting could be measured; .* fails: no such kernel$"):
+        kernels.run()
+
+
 def test_a_child_prints_the_speeds_that_are_read(kernels, monkeypatch, capsys):
     def step(width, precision):
         assert precision == "mixed_bfloat16"

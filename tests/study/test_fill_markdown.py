@@ -137,21 +137,40 @@ def test_a_chart_that_other_numbers_drew_is_found_and_drawn_again(tmp_path):
 
 
 def test_a_panel_may_be_of_a_level_whose_upright_bar_is_lowest_to_highest_seed():
-    level = {"mean": 0.5, "sd": 0.1, "values": [0.4, 0.62, 0.48]}
+    levels = {"caught_at_0.05_movable": {"mean": 0.5, "sd": 0.1, "values": [0.4, 0.62, 0.48]}}
+    levels["objects_caught_at_0.05_photos"] = {"mean": 0.2, "sd": None, "values": [0.2]}
     cost = {"key": "cost", "estimate": -0.004, "low": -0.012, "high": 0.0041}
-    study = {"margin": 0.01, "arms": {"a": {"levels": {"caught_at_0.05_movable": level}}}, "contrasts": [cost]}
+    study = {"margin": 0.01, "arms": {"a": {"levels": levels}}, "contrasts": [cost]}
     point = {"mark": "extra class", "study": "s", "arms": ["a"], "contrast": "cost"}
     chart = {
         "lost": 0.05, "margin_of": "s", "x": {"label": "points", "limits": [-3, 3]},
         "marks": {"extra class": {"treatment": "background_class", "filled": True}},
-        "panels": [{"level": "caught_at_0.05_movable", "title": title, "points": [point]} for title in "AB"],
+        "panels": [{"level": level, "title": level[:7], "points": [point]} for level in levels],
     }  # fmt: skip
     first, second = page_chart.points(chart, {"s": study})
-    assert first == second == {
+    assert first == {
         "panel": "caught_at_0.05_movable", "name": "extra class", "x": -0.4, "low": -1.2, "high": 0.41,
         "y": 50.0, "y_low": 40.0, "y_high": 62.0,
     }  # fmt: skip
-    assert [axis.get_title() for axis in page_chart.draw(chart, {"s": study}).axes] == ["A", "B"]
+    assert (second["panel"], second["y"]) == ("objects_caught_at_0.05_photos", 20.0)
+    axes = page_chart.draw(chart, {"s": study}).axes
+    assert [axis.get_title() for axis in axes] == ["caught_", "objects"]
+    assert [axis.collections[-1].get_offsets().tolist() for axis in axes] == [[[-0.4, 50.0]], [[-0.4, 20.0]]]
+
+
+@pytest.mark.parametrize("key", ["level", "contrast", "arms", "mark"])
+def test_a_chart_that_names_what_its_study_lacks_is_one_line_and_nothing_is_drawn(key, tmp_path):
+    chart = json.loads((ROOT / "docs" / "study" / "second_edition.json").read_text())
+    panel = chart["panels"][1]
+    (panel if key == "level" else panel["points"][2])[key] = ["no_such"] if key == "arms" else "no_such"
+    folder = tmp_path / "study" / "camvid_lite0"
+    folder.mkdir(parents=True)
+    study_folder.save_summary(folder, json.dumps(study_of_docs("camvid_lite0")))
+    (tmp_path / "study" / "second_edition.json").write_text(json.dumps(chart))
+    (tmp_path / "answer.md").write_text("![chart](study/second_edition.svg)\n")
+    with pytest.raises(ValueError, match=r"second_edition\.json: .*no_such.*(arm|level|contrast|mark)"):
+        fill_markdown.fill_page(str(tmp_path / "answer.md"), say=lambda line: None)
+    assert not (tmp_path / "study" / "second_edition.svg").exists()
 
 
 def test_the_chart_of_the_second_edition_has_its_four_arms_in_both_panels():

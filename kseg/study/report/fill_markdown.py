@@ -114,6 +114,10 @@ def _draw(folder, name, check, say):
     studies = {study: study_folder.load_summary(os.path.join(folder, study)) for study in page_chart.studies_of(chart)}
     if None in studies.values():
         raise ValueError(f"{path} needs {' and '.join(studies)} beside it, and study.json in each.")
+    try:
+        page_chart.points(chart, studies)
+    except ValueError as error:
+        raise ValueError(f"{os.path.join(folder, name)}.json: {error}") from error
     if page_chart.is_current(chart, studies, path):
         return
     if check:

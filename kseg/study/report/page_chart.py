@@ -40,13 +40,18 @@ def points(chart: dict, studies: dict[str, dict]) -> list[dict]:
     Args:
       chart: content of the JSON file.
       studies: {name: study.json's content}.
+
+    Raises:
+      ValueError: naming the arm, level, contrast or mark that is not there.
     """
     found = []
     for panel in chart["panels"]:
         for point in panel["points"]:
             study = studies[point["study"]]
+            _known(chart["marks"], point["mark"], "mark of the chart")
             entry = _contrast(study, point["contrast"]) if point["contrast"] else {"estimate": 0.0}
-            caught = _y([study["arms"][arm] for arm in point["arms"]], panel, chart["lost"])
+            arms = [_known(study["arms"], arm, f"arm of {point['study']}") for arm in point["arms"]]
+            caught = _y(arms, panel, chart["lost"])
             found.append({"panel": _name(panel), "name": point["mark"]} | _x(entry) | caught)
     return found
 
@@ -60,7 +65,7 @@ def draw(chart: dict, studies: dict[str, dict]) -> Figure:
     figure = Figure(figsize=(charts.NARROW_INCHES, 1.1 + 1.8 * rows), layout="constrained")
     axes = figure.subplots(rows, 2, sharex=True, sharey=True).ravel()
     found, margin = points(chart, studies), 100 * studies[chart["margin_of"]]["margin"]
-    for axis, panel in zip(axes, chart["panels"]):
+    for axis, panel in zip(axes, chart["panels"], strict=True):
         axis.axvspan(-margin, margin, color=charts.MARGIN, lw=0)
         axis.axvline(0, color=charts.GREY, lw=0.8)
         for point in found:
@@ -124,7 +129,13 @@ def _mark(axis, point, mark):
 
 
 def _contrast(study, key):
-    return next(entry for entry in study["contrasts"] if entry["key"] == key)
+    return _known({entry["key"]: entry for entry in study["contrasts"]}, key, "contrast of its study")
+
+
+def _known(values, key, what):
+    if key not in values:
+        raise ValueError(f"{key!r} is no {what}; there are {', '.join(map(repr, list(values)[:6]))} ({len(values)}).")
+    return values[key]
 
 
 def _x(entry):
@@ -141,10 +152,10 @@ def _y(arms, panel, lost):
     caught = []
     for arm in arms:
         if "level" in panel:
-            level = arm["levels"][panel["level"]]
+            level = _known(arm["levels"], panel["level"], "level of its arm")
             caught.append((level["mean"], min(level["values"]), max(level["values"])))
         else:
-            lines = arm["curve"]["kinds"][panel["kind"]]
+            lines = _known(arm["curve"]["kinds"], panel["kind"], "kind of void of its arm")
             caught.append([np.interp(lost, arm["curve"]["lost"], lines[key]) for key in ("mean", "low", "high")])
     mean, low, high = (round(100 * float(value), 2) for value in np.mean(caught, axis=0))
     return {"y": mean} | ({"y_low": low, "y_high": high} if len(arms) == 1 else {"y_low": None, "y_high": None})
