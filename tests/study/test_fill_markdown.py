@@ -173,6 +173,15 @@ def test_a_chart_that_names_what_its_study_lacks_is_one_line_and_nothing_is_draw
     assert not (tmp_path / "study" / "second_edition.svg").exists()
 
 
+@pytest.mark.parametrize("text", ['{"lost": 0.05, "mar', '{"lost": 0.05}', "[]"])
+def test_a_chart_that_is_cut_off_is_one_line_that_names_its_file(text, tmp_path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "answer.json").write_text(text)
+    (tmp_path / "answer.md").write_text("![chart](study/answer.svg)\n")
+    with pytest.raises(ValueError, match=r"answer\.json: it describes no chart"):
+        fill_markdown.fill_page(str(tmp_path / "answer.md"), say=lambda line: None)
+
+
 def test_the_chart_of_the_second_edition_has_its_four_arms_in_both_panels():
     chart = json.loads((ROOT / "docs" / "study" / "second_edition.json").read_text())
     drawn = page_chart.points(chart, {"camvid_lite0": study_of_docs("camvid_lite0")})

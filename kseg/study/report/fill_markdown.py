@@ -109,15 +109,22 @@ def _draw(folder, name, check, say):
     from kseg.study.report import page_chart  # matplotlib takes its time
 
     path = os.path.join(folder, f"{name}.svg")
-    with open(os.path.join(folder, f"{name}.json"), encoding="utf-8") as file:
-        chart = json.load(file)
-    studies = {study: study_folder.load_summary(os.path.join(folder, study)) for study in page_chart.studies_of(chart)}
+    described = os.path.join(folder, f"{name}.json")
+    try:
+        with open(described, encoding="utf-8") as file:
+            chart = json.load(file)
+        names = page_chart.studies_of(chart)
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{described}: it describes no chart as kseg/study/report/page_chart.py says ({error}); mend it."
+        ) from error
+    studies = {study: study_folder.load_summary(os.path.join(folder, study)) for study in names}
     if None in studies.values():
         raise ValueError(f"{path} needs {' and '.join(studies)} beside it, and study.json in each.")
     try:
         page_chart.points(chart, studies)
     except ValueError as error:
-        raise ValueError(f"{os.path.join(folder, name)}.json: {error}") from error
+        raise ValueError(f"{described}: {error}") from error
     if page_chart.is_current(chart, studies, path):
         return
     if check:
