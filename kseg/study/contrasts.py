@@ -24,8 +24,9 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
         may be equally long tuples of arms, such as the folds of leave-classes-out. Then their mean difference is
         judged: "mean_of" in the entry says of how many pairs, and "arm" and "reference" are what the names have in
         common. `primary` is True, or the name of a family of them. Of the families in `not_worse` it is also asked
-        whether the arm is worse by the margin. Primary ones use `primary_seeds` alone (None: every seed), so that seeds
-        made after a first look at them cannot move a verdict.
+        whether the arm is worse by the margin, which is then one of accuracy alone: in the entries of other measures
+        "margin" is 0. Primary ones use `primary_seeds` alone (None: every seed), so that seeds made after a first look
+        at them cannot move a verdict.
       by_arm: {arm: {seed: result}}.
       frames: the frames that the results share.
     """
@@ -38,6 +39,8 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
         entry = {"name": name, "arm": _side(sides[0]), "reference": _side(sides[1]), "mean_of": len(sides[0])}
         group = next((key for key, group in groups.items() if name in group.contrasts or arm in group.arms), "")
         listed.append(entry | {"group": group, "measure": measure, "primary": primary, "seeds": seeds})
+        if study.get("not_worse") and measure not in measures.MATRIX_MEASURES:
+            listed[-1]["margin"] = 0.0  # it is one of accuracy, which says nothing of void caught
         if not seeds:
             listed[-1]["verdict"] = "not measured"
             continue
@@ -50,7 +53,7 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
         pairs = [[(by_arm[ours][seed], by_arm[theirs][seed]) for ours, theirs in zip(*sides)] for seed in seeds]
         values = _paired(pairs, where, measure)
         if values is None:
-            listed[-1]["verdict"] = "not measured: no such void"
+            listed[-1]["verdict"] = "not measured: a side has no such void or score"
             continue
         errors = _frame_errors(pairs, where, listed[-1], study)
         if errors is None:
@@ -75,7 +78,7 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
         found = entry.pop("_found", None)
         if found is not None:
             low, high = (found.low, found.high) if not entry["primary"] else found.interval(entry["holm_level"])
-            entry["verdict"] = statistics.verdict(found.estimate, low, high, study.margin)
+            entry["verdict"] = statistics.verdict(found.estimate, low, high, entry.get("margin", study.margin))
             if "not_worse" in entry:
                 entry["verdict"] = "; ".join(filter(None, [entry["not_worse"], entry["verdict"]]))
     return listed

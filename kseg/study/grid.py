@@ -7,7 +7,7 @@ A study configuration (configs/study_*.py) is an ml_collections.ConfigDict:
   grid              [(stage, arms, seeds)], in the order in which they run; in a stage seed by seed
   contrasts         [(name, arm, reference, measure, primary)]; primary: True, False, or the name of a family of them;
                     see kseg/study/contrasts.py
-  not_worse         optional: the families that ask whether an arm is worse by the margin
+  not_worse         optional: the families that ask whether an arm is worse by the margin; it is then of accuracy alone
   primary_seeds     optional: the seeds that primary contrasts use, whatever is run later; else all
   test_split        what runs are evaluated on; "" = the images held out of training
   sequence_pattern  regular expression; of an image id, its first group is the sequence

@@ -17,7 +17,10 @@ def paragraph(summary: dict) -> str:
         and `ignore` (kseg/study/own_records.py).
     """
     primary = [entry for entry in summary["contrasts"] if entry["primary"]]
-    found = {entry["name"]: entry | {"decision": _decision(entry, summary["margin"])} for entry in primary}
+    found = {
+        entry["name"]: entry | {"decision": _decision(entry, entry.get("margin", summary["margin"]))}
+        for entry in primary
+    }
     arms = [name.partition(", ")[2] for name in found if name.startswith("void, ")]
     void, accuracy = ({arm: found[f"{name}, {arm}"] for arm in arms} for name in ("void", "accuracy"))
     seeds = max((len(entry["seeds"]) for entry in found.values()), default=0)

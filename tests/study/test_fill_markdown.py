@@ -96,9 +96,11 @@ def test_the_table_of_contrasts_has_those_with_runs_and_counts_the_others(summar
     capacity = measured[0] | {"values": [-0.031, 0.002, -0.0104]}
     assert fill_markdown._FORMS["values"](capacity) == "−3.1, +0.2, −1.0"
     assert fill_markdown._FORMS["median"](capacity) == "−1.0"
+    at_holms_level = {"holm_low": -0.0154, "holm_high": 0.002, "holm_level": 0.98333}
+    assert fill_markdown._FORMS["holm"](at_holms_level) == "−1.5 to +0.2 (98.3 %)"
 
 
-@pytest.mark.parametrize("page", ["answer.md", "answer_first_edition.md"])
+@pytest.mark.parametrize("page", ["answer.md", "answer_methods.md", "answer_first_edition.md"])
 def test_docs_answer_says_what_the_studies_in_docs_say(page):
     fill_markdown.fill_page(str(ROOT / "docs" / page), check=True, say=lambda line: None)
 
@@ -109,30 +111,42 @@ def test_the_answer_is_one_screen():
     assert len(words) <= 600
 
 
+def test_the_readme_says_what_the_answer_says():
+    found = {entry["key"]: entry for entry in study_of_docs("camvid_lite0")["contrasts"]}
+    names = ("1a accuracy, extra class", "2 void, extra class", "3 void, inverted Dice", "4 never seen")
+    capacity, void, inverted, unseen = (found[name] for name in names)
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"costs {-100 * capacity['estimate']:.1f} points of mIoU against ignoring" in text
+    assert f"finds {100 * void['estimate']:.0f} points more of the void that training shows" in text
+    assert capacity["holm_high"] < 0 < void["holm_low"]
+    assert inverted["holm_high"] < 0 and "Dice plus inverted Dice finds less of it than the extra class" in text
+    assert unseen["holm_low"] < 0 < unseen["holm_high"] and "For things never seen it is undecided" in text
+
+
 def test_a_chart_that_other_numbers_drew_is_found_and_drawn_again(tmp_path):
-    description = (ROOT / "docs" / "study" / "answer.json").read_text()
+    description = (ROOT / "docs" / "study" / "first_edition.json").read_text()
     chart = json.loads(description)
     studies = {name: study_of_docs(name) for name in page_chart.studies_of(chart)}
     for name, study in studies.items():
         (tmp_path / "study" / name).mkdir(parents=True)
         study_folder.save_summary(tmp_path / "study" / name, json.dumps(study))
-    (tmp_path / "study" / "answer.json").write_text(description)
+    (tmp_path / "study" / "first_edition.json").write_text(description)
     page, file = tmp_path / "answer.md", tmp_path / "study" / "camvid_heads" / "study.json"
-    page.write_text("![chart](study/answer.svg)\n")
+    page.write_text("![chart](study/first_edition.svg)\n")
     fill_markdown.fill_page(str(page), say=lambda line: None)
     fill_markdown.fill_page(str(page), check=True, say=lambda line: None)
     study = studies["camvid_heads"] = json.loads(file.read_text())
     entry = next(entry for entry in study["contrasts"] if entry["key"] == "heads alike, forced_miou")
     entry["low"] -= 0.001
     file.write_text(json.dumps(study))
-    with pytest.raises(ValueError, match="answer.svg does not agree with the studies"):
+    with pytest.raises(ValueError, match="first_edition.svg does not agree with the studies"):
         fill_markdown.fill_page(str(page), check=True)
     fill_markdown.fill_page(str(page), say=lambda line: None)
     drawn = {(point["panel"], point["name"]): point for point in page_chart.points(chart, studies)}
     assert drawn["scene", "extra class, weight 3"]["low"] == round(100 * entry["low"], 2)
     fill_markdown.fill_page(str(page), check=True, say=lambda line: None)
     file.unlink()
-    with pytest.raises(ValueError, match="answer.svg needs camvid and camvid_heads beside it"):
+    with pytest.raises(ValueError, match="first_edition.svg needs camvid and camvid_heads beside it"):
         fill_markdown.fill_page(str(page), check=True)
 
 
@@ -160,17 +174,17 @@ def test_a_panel_may_be_of_a_level_whose_upright_bar_is_lowest_to_highest_seed()
 
 @pytest.mark.parametrize("key", ["level", "contrast", "arms", "mark"])
 def test_a_chart_that_names_what_its_study_lacks_is_one_line_and_nothing_is_drawn(key, tmp_path):
-    chart = json.loads((ROOT / "docs" / "study" / "second_edition.json").read_text())
+    chart = json.loads((ROOT / "docs" / "study" / "answer.json").read_text())
     panel = chart["panels"][1]
     (panel if key == "level" else panel["points"][2])[key] = ["no_such"] if key == "arms" else "no_such"
     folder = tmp_path / "study" / "camvid_lite0"
     folder.mkdir(parents=True)
     study_folder.save_summary(folder, json.dumps(study_of_docs("camvid_lite0")))
-    (tmp_path / "study" / "second_edition.json").write_text(json.dumps(chart))
-    (tmp_path / "answer.md").write_text("![chart](study/second_edition.svg)\n")
-    with pytest.raises(ValueError, match=r"second_edition\.json: .*no_such.*(arm|level|contrast|mark)"):
+    (tmp_path / "study" / "answer.json").write_text(json.dumps(chart))
+    (tmp_path / "answer.md").write_text("![chart](study/answer.svg)\n")
+    with pytest.raises(ValueError, match=r"answer\.json: .*no_such.*(arm|level|contrast|mark)"):
         fill_markdown.fill_page(str(tmp_path / "answer.md"), say=lambda line: None)
-    assert not (tmp_path / "study" / "second_edition.svg").exists()
+    assert not (tmp_path / "study" / "answer.svg").exists()
 
 
 @pytest.mark.parametrize("text", ['{"lost": 0.05, "mar', '{"lost": 0.05}', "[]"])
@@ -182,8 +196,8 @@ def test_a_chart_that_is_cut_off_is_one_line_that_names_its_file(text, tmp_path)
         fill_markdown.fill_page(str(tmp_path / "answer.md"), say=lambda line: None)
 
 
-def test_the_chart_of_the_second_edition_has_its_four_arms_in_both_panels():
-    chart = json.loads((ROOT / "docs" / "study" / "second_edition.json").read_text())
+def test_the_chart_of_the_answer_has_its_four_arms_in_both_panels():
+    chart = json.loads((ROOT / "docs" / "study" / "answer.json").read_text())
     drawn = page_chart.points(chart, {"camvid_lite0": study_of_docs("camvid_lite0")})
     assert [point["name"] for point in drawn] == [*chart["marks"]] * 2
     assert {point["panel"] for point in drawn} == {"caught_at_0.05_movable", "objects_caught_at_0.05_road_anomaly"}

@@ -189,3 +189,52 @@ def _excludes(entry, freedom_of_frames, share, bound, one_sided):
 def _costs(verdict):
     """Whether a verdict says that there is a cost, not that there is one at most."""
     return [part for part in verdict.split("; ") if part.startswith("costs ") and not part.startswith("costs at most")]
+
+
+def test_what_the_pages_type_of_drives_and_of_a_collapsed_class(runs):
+    def weights_of(counts):
+        right, to_lose = counts["right"].sum(0), 0.05 * counts["right"].sum()
+        weights = np.zeros(len(right))
+        for place in range(len(right) - 1, -1, -1):
+            weights[place] = min(1.0, to_lose / right[place]) if right[place] else 1.0
+            to_lose -= right[place]
+            if to_lose <= 0:
+                return weights
+        raise AssertionError("there are fewer right pixels than 5 % of them")
+
+    caught = {}
+    for (arm, seed), run in runs.items():
+        if run["stage"] != "primary":
+            continue
+        scores = run["evaluation"]["frames"]["scores"][run["primary_score"]]
+        counts = {kind: results.unpack(scores[kind]).sum(1).astype(float) for kind in ("right", "scene", "dropped")}
+        drives = np.array([name.split("_")[0] for name in run["evaluation"]["frames"]["ids"]])
+        weights = weights_of(counts)
+        for kind in ("scene", "dropped"):
+            for drive in ("0001TP", "Seq05VD"):
+                void = counts[kind][drives == drive].sum(0)
+                caught[arm, seed, kind, drive] = 100 * (void @ weights) / void.sum()
+        fence, residue = counts["dropped"].sum(), counts["scene"]
+        assert f"{100 * fence / (fence + residue.sum()):.0f}" == "28"
+        assert f"{100 * residue[drives == 'Seq05VD'].sum() / residue.sum():.0f}" == "67"
+    methods = (ROOT / "docs" / "answer_methods.md").read_text()
+    seeds = sorted({seed for _, seed, *_ in caught})
+    assert seeds == [0, 1, 2, 3, 4, 5]
+    for arm in ("background_class", "entropic", "inverted_dice"):
+        gains = [
+            np.mean([caught[arm, seed, kind, drive] - caught["ignore", seed, kind, drive] for seed in seeds])
+            for kind in ("scene", "dropped")
+            for drive in ("0001TP", "Seq05VD")
+        ]
+        assert f"| `{arm}` | " + " | ".join(f"{gain:+.1f}" for gain in gains) + " |" in methods
+    answer = (ROOT / "docs" / "answer.md").read_text()
+    assert "+25.6 on the test drive that continues a\n  training drive, +4.1 on the other" in answer
+
+    bicyclists = []
+    for seed in seeds:
+        run = runs["inverted_dice", seed]
+        matrix, place = _matrices(run).sum(0), run["classes"].index("bicyclist")
+        bicyclists.append(matrix[place, place] / (matrix[place].sum() + matrix[:, place].sum() - matrix[place, place]))
+    bicyclists.sort()
+    assert sum(value < 0.05 for value in bicyclists) == 4 and "under 5 %) in four of six runs" in answer
+    assert bicyclists[4] < 0.06 and f"{bicyclists[5]:.2f}" == "0.29"

@@ -148,6 +148,12 @@ def _interval(entry):
     return f"{measures.signed(entry['estimate'])} ({measures.signed(entry['low'])} to {measures.signed(entry['high'])})"
 
 
+def _holm(entry):
+    """The interval at Holm's level, which a primary verdict goes by, and that level."""
+    low, high = (measures.signed(entry[key]) for key in ("holm_low", "holm_high"))
+    return f"{low} to {high} ({100 * entry['holm_level']:.1f} %)"
+
+
 def _by_stage(stages):
     return ", ".join(f"{name} {count['done']} of {count['planned']}" for name, count in stages.items())
 
@@ -186,6 +192,7 @@ _FORMS = {
     "percent": _percent,
     "mean_sd": _mean_sd,
     "interval": _interval,
+    "holm": _holm,
     "values": _values,
     **{
         f"{kind}_at_{share}": functools.partial(_caught, kind, share / 100)

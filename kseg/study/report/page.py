@@ -109,7 +109,7 @@ def _cards(study):
         cards.append(
             {
                 "name": entry["name"],
-                "verdict": tables.verdict(entry, study["margin"]),
+                "verdict": tables.verdict(entry, entry.get("margin", study["margin"])),
                 "interval": interval,
                 "what": what,
                 "lines": lines,

@@ -51,7 +51,7 @@ def _contrasts(study):
     rows = []
     for entry in study["contrasts"]:
         cells = [word(measures.sides(entry, "−")), word(measures.measure_name(entry["measure"]))]
-        cells.append(word(verdict(entry, study["margin"])))
+        cells.append(word(verdict(entry, entry.get("margin", study["margin"]))))
         cells += [
             number(entry.get(key), "{:+.2f}", 100) for key in ("estimate", "low", "high", "holm_low", "holm_high")
         ]
