@@ -115,9 +115,9 @@ def _grid(study):
     study.grid = [
         ("primary", ARMS, tuple(range(6))),
         ("controls", ("background_class_idle", "background_class_weight3"), (0, 1, 2)),
+        ("further", ("ignore", "background_class"), (6, 7, 8, 9)),  # by the rule of the spread
         ("long", ("ignore_2x", "background_class_2x"), (0, 1)),
         ("leave-out", tuple(study.folds), (0, 1)),
-        ("further", ("ignore", "background_class"), (6, 7, 8, 9)),  # by the rule of the spread
     ]
     miou, caught, photos = "forced_miou", "caught_at_0.05_movable", "objects_average_precision_road_anomaly"
     study.not_worse = ("accuracy",)
