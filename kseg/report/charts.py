@@ -141,7 +141,7 @@ def forest(axis, rows, margin, narrow, names=True):
     nothing primary. names=False: the rows are those of the panel to the left.
     """
     ends = [abs(end) for row in rows for end in (*row.ends, row.estimate) if end is not None]
-    reach = _reach(rows, 1.5 * margin, max(4 * np.median(ends), 4 * margin))
+    reach = _reach(rows, max(1.5 * margin, 0.5), max(4 * np.median(ends), 4 * margin, 0.5))
     places = name_rows(axis, [row.name for row in rows], narrow, names)
     _differences(axis, rows, places, margin, reach, upright=False)
     axis.set_xlim(-1.05 * reach, 1.05 * reach)
@@ -229,7 +229,7 @@ def wrapped(name, narrow):
 
 def intervals_note(margin):
     """What bars and band are."""
-    return f"bars: 95 % intervals; grey: margin, ±{margin:g}"
+    return "bars: 95 % intervals" + (f"; grey: margin, ±{margin:g}" if margin else "")
 
 
 def _reach(rows, least, most):

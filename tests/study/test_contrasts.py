@@ -185,8 +185,10 @@ def test_families_are_judged_apart_and_only_the_named_ones_for_being_worse():
             == entry["verdict"].startswith("not worse")
             == (entry["not_worse_p"] < 0.05)
         )
+    # The margin is one of accuracy: it makes no "at most" of an interval of void.
+    assert found[2]["margin"] == 0.0 and "at most" not in found[2]["verdict"] and "margin" not in found[0]
     one = judged(np.random.default_rng(2), a_study(*((*entry[:4], True) for entry in listed)), effects, 6)
-    assert one[2]["holm_level"] > 0.95  # one of three
+    assert one[2]["holm_level"] > 0.95 and "margin" not in one[2]  # one of three
 
 
 def test_an_arm_that_is_worse_by_the_margin_is_seldom_called_not_worse():

@@ -238,6 +238,13 @@ def test_a_gain_at_a_cost_is_left_to_the_reader_and_doubt_is_called_undecided():
     assert in_words.paragraph(summary_of(worse)).endswith("stay with ignore.")
 
 
+def test_a_margin_of_accuracy_decides_nothing_about_void():
+    summary = summary_of({"entropic": (AT_MOST, AT_MOST)})
+    summary["contrasts"][0]["margin"] = 0.0  # as kseg/study/contrasts.py has it of void
+    text = in_words.paragraph(summary)
+    assert "void caught undecided" in text and "costs at most 0.7" in text
+
+
 def test_a_cost_within_the_margin_is_said_and_not_held_against_an_arm():
     summary = summary_of({"entropic": (GAINS, COSTS)})
     summary["contrasts"][1]["not_worse"] = "not worse (at most 0.9)"

@@ -387,3 +387,13 @@ def test_a_sheet_of_scores_is_bright_where_a_run_is_sure_of_void(tmp_path):
     assert (image[50, 200] == (10, 200, 30)).all()
     for picture in (void, score):
         assert picture[50, 380].mean() > 200 and picture[50, 100].mean() < 20
+
+
+@pytest.mark.parametrize("margin, said", [({}, "grey: margin, ±1"), ({"margin": 0.0}, "")])
+def test_a_margin_of_accuracy_is_not_drawn_where_void_is_caught(margin, said):
+    entry = {"name": "void", "arm": "b", "reference": "a", "measure": "recall_at_0.05_all_off_edge", "group": ""}
+    entry |= {"seeds": [0, 1, 2], "primary": False, "mean_of": 1, "estimate": 0.0, "low": -0.02, "high": 0.02} | margin
+    (axis,) = contrast_figures.caught({"margin": 0.01, "contrasts": [entry]}).axes
+    assert said in axis.get_xlabel() and ("grey" in axis.get_xlabel()) == bool(said)
+    band = axis.patches[0].get_extents().transformed(axis.transData.inverted())
+    assert (band.width > 0) == bool(said)

@@ -93,10 +93,11 @@ def _figure(study, narrow, panels):
         return None
     pairs = {_pair(entry): entry for *_, entries in panels for entry in entries}
     names = {pair: charts.wrapped(_name(entry), narrow) for pair, entry in pairs.items()}
-    margin = 100 * study["margin"]
+    # A margin of accuracy is no measure of what is caught.
+    margins = [100 * max(entry.get("margin", study["margin"]) for entry in entries) for *_, entries in panels]
     every = [row(study, entry) for *_, entries in panels for entry in entries]
     marks = _marks(every) if narrow else ["; ".join(_marks(every))]
-    notes = "\n".join(filter(None, [charts.intervals_note(margin), *marks]))
+    notes = "\n".join(filter(None, [charts.intervals_note(max(margins)), *marks]))
     height = charts.rows_inches(names.values(), narrow) + 0.75 + charts.LINE_INCHES * notes.count("\n")
     if narrow:
         figure = Figure(figsize=(charts.NARROW_INCHES, height * len(panels)), layout="constrained")
@@ -104,7 +105,7 @@ def _figure(study, narrow, panels):
     else:
         figure = Figure(figsize=(5.6 + (2.6 if len(panels) < 3 else 3.2) * len(panels), height), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for place, (axis, (title, unit, entries)) in enumerate(zip(axes, panels)):
+    for place, (axis, (title, unit, entries), margin) in enumerate(zip(axes, panels, margins)):
         found = {_pair(entry): entry for entry in entries}
         rows = [
             row(study, found[pair], name) if pair in found else charts.Row(name, None) for pair, name in names.items()
