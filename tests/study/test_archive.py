@@ -219,6 +219,13 @@ def test_a_figure_that_is_not_drawn_cannot_be_published(study, tmp_path):
     assert not (tmp_path / "docs").exists()
 
 
+def test_where_no_figure_is_wanted_no_folder_of_figures_is_made(study, tmp_path):
+    write(study, tmp_path / "w")
+    study.publish_figures = ()
+    collect(study, tmp_path)
+    assert {path.name for path in (tmp_path / "docs").iterdir()} == {"runs.xz", "study.json.xz"}
+
+
 def test_the_studies_in_docs_are_small():
     ours = [path for path in (ROOT / "docs/study").rglob("*") if path.is_file() and path.name != "report.html"]
     kept = [path for path in ours if path.suffix != ".png" and not path.stem.endswith("_narrow")]  # as git has it

@@ -3,6 +3,7 @@
 Answers how a study looks to a reader; every number on the page is in study.json. Does not compute any.
 """
 
+import collections
 import json
 import os
 
@@ -51,8 +52,9 @@ def write_figures(study: dict, folder: str, names: list[str] | None) -> None:
     for name in names or ():
         if name not in drawn:
             raise ValueError(f"publish_figures: there is no figure {name!r}, expected some of {', '.join(drawn)}.")
-    os.makedirs(os.path.join(folder, FIGURES), exist_ok=True)
-    for name in drawn if names is None else names:
+    wanted = drawn if names is None else names
+    os.makedirs(os.path.join(folder, FIGURES) if wanted else folder, exist_ok=True)
+    for name in wanted:
         content = pages.draw(drawn[name][2], study, "svg")
         files.write_whole(os.path.join(folder, FIGURES, f"{name}.svg"), content)
 
@@ -78,7 +80,8 @@ def page(study: dict, shown: list[dict]) -> str:
     """report.html's text."""
     return pages.render(
         "page.html.j2", os.path.dirname(__file__),
-        study=study, figures=shown, tables=tables.tables(study), cards=_cards(study), identity=_identity(study),
+        study=study, figures=shown, tables=tables.tables(study), cards=_cards(study), holm=_holm(study),
+        not_worse=any("not_worse" in entry for entry in study["contrasts"]), identity=_identity(study),
     )  # fmt: skip
 
 
@@ -116,6 +119,15 @@ def _cards(study):
             }
         )
     return cards
+
+
+def _holm(study):
+    """Over which contrasts Holm's procedure goes, which judges each family of them apart."""
+    sizes = collections.Counter(entry["primary"] for entry in study["contrasts"] if entry["primary"])
+    if len(sizes) == 1:
+        (count,) = sizes.values()
+        return f"Holm over the {count} primary contrast{'s' if count > 1 else ''}"
+    return f"Holm within each family: {', '.join(f'{count} of {name}' for name, count in sizes.items())}"
 
 
 def _p(value):
