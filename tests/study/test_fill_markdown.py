@@ -93,6 +93,10 @@ def test_the_table_of_contrasts_has_those_with_runs_and_counts_the_others(summar
     assert len(rows) == len(measured) < len(summary["contrasts"])
     assert rows[0].startswith("| **background_class-w8 − ignore-w8** | forced mIoU | 4 | ")
     assert f"{len(summary['contrasts']) - len(measured)} further contrasts of the plan have no runs yet." in filled
+    # Runs that lack what a contrast asks for will not have it later.
+    without = {key: measured[0][key] for key in ("arm", "reference", "measure", "mean_of", "seeds")}
+    row = fill_markdown._FORMS["table"]([without | {"primary": False, "verdict": "not measured: no such score"}])
+    assert row.splitlines()[3].endswith("| 4 | – | not measured: no such score |")
     capacity = measured[0] | {"values": [-0.031, 0.002, -0.0104]}
     assert fill_markdown._FORMS["values"](capacity) == "−3.1, +0.2, −1.0"
     assert fill_markdown._FORMS["median"](capacity) == "−1.0"

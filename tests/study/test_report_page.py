@@ -329,6 +329,24 @@ def test_a_verdict_names_what_it_counts(numbers, measure, words):
     assert tables.verdict(judged, 0.01) == f"not worse (at most 0.8 points of {unit}); {words}"
 
 
+@pytest.mark.parametrize(
+    "families, one_sided, words",
+    [
+        ((True, True, True), False, "(Holm over the 3 primary contrasts). "),
+        ((True, False, False), False, "(Holm over the 1 primary contrast). "),
+        (("accuracy", "accuracy", "void"), True, "(Holm within each family: 2 of accuracy, 1 of void). "),
+    ],
+)
+def test_the_page_says_which_contrasts_were_judged_together(study, families, one_sided, words):
+    entries = [
+        entry | {"primary": family} | ({"not_worse": ""} if family == "accuracy" else {})
+        for entry, family in zip([entry for entry in study["contrasts"] if entry["primary"]], families)
+    ]
+    text = " ".join(report.page(study | {"contrasts": entries}, []).split())
+    assert words in text
+    assert ('"Not worse": ' in text) == (", of accuracy alone: the interval" in text) == one_sided
+
+
 def test_a_table_has_a_cell_for_every_column(study):
     made = tables.tables(study)
     assert {table["name"] for table in made} >= {

@@ -166,7 +166,9 @@ def _contrasts(entries):
         mark = "**" if entry["primary"] else ""
         names = f"{mark}{measures.sides(entry, '−')}{mark}"
         seeds, measure = str(len(entry["seeds"])), measures.measure_name(entry["measure"])
-        cells = [names, measure, seeds, _interval(entry), f"{mark}{entry['verdict']}{mark}"]
+        # Runs without the number it asks for will not have it later either; the verdict says why.
+        interval = "–" if entry.get("estimate") is None else _interval(entry)
+        cells = [names, measure, seeds, interval, f"{mark}{entry['verdict']}{mark}"]
         lines.append(f"| {' | '.join(cells)} |")
     if len(measured) < len(entries):
         lines += ["", f"{len(entries) - len(measured)} further contrasts of the plan have no runs yet."]
