@@ -37,6 +37,28 @@ def replacing(path: str | os.PathLike, suffix: str = ".tmp"):
             os.remove(partial)
 
 
+def check_folder(path: str | os.PathLike, flag: str) -> None:
+    """Refuses what is no folder that one can write to, and cannot become one. Makes nothing.
+
+    Args:
+      flag: that gave the path, for the message, such as "--records_dir".
+
+    Raises:
+      ValueError: in one line.
+    """
+    path, above = os.fspath(path), os.path.abspath(path)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if os.path.isdir(above):
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise ValueError(f"{flag}={path} cannot be written: {above} is not yours to write to; give another {flag}.")
+        return
+    found = "a file" if os.path.exists(above) else "a link to nothing"
+    if above == os.path.abspath(path):
+        raise ValueError(f"{path} is {found}; give a folder, or a name that is free, as {flag}.")
+    raise ValueError(f"{flag}={path} cannot be made, since {above} is {found}; give another {flag}.")
+
+
 def sync_folder(path: str | os.PathLike) -> None:
     """Puts the folder's names on the disk, so that a rename survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

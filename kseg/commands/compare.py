@@ -6,11 +6,13 @@ All of them must have been evaluated on the same images (kseg evaluate); without
 run each says little: kseg study repeats runs over seeds and gives intervals.
 """
 
+import os
 import sys
 
 from absl import flags
 
 import kseg
+from tfrecords import files
 
 _OUTPUT = flags.DEFINE_string("output", "compare.html", "The page; written over.")
 _SPLIT = flags.DEFINE_string("split", None, "Evaluated split; without it one that all runs have.")
@@ -25,6 +27,7 @@ def main(argv):
     from kseg.report import compare_page
 
     try:
+        files.check_folder(os.path.dirname(os.path.abspath(_OUTPUT.value)), "--output")
         split, problem = compare_page.write(argv[1:], _OUTPUT.value, _SPLIT.value, _PICTURES.value)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

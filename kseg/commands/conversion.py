@@ -5,7 +5,7 @@ import sys
 
 from absl import flags
 
-from tfrecords import pixels
+from tfrecords import files, pixels
 from tfrecords.conversion import damaged
 from tfrecords.review import review
 
@@ -59,6 +59,7 @@ def run(argv, required, convert) -> None:
             sys.exit(f"error: --{flag} is missing or empty; see --help")
     records_dir = flags.FLAGS.records_dir
     try:
+        files.check_folder(records_dir, "--records_dir")
         review.check_path(flags.FLAGS.report, records_dir)
         manifest, lines, last = convert()
         for line in lines:

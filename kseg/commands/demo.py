@@ -17,6 +17,7 @@ import tqdm
 from absl import flags
 
 import kseg
+from tfrecords import files
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "build/demo", "Where everything goes.")
 _STEPS = flags.DEFINE_integer("steps", 300, "Training steps of each of the two models.", lower_bound=1)
@@ -30,6 +31,10 @@ def main(argv):
         sys.exit(f"error: {argv[1]!r} is not a flag; see --help.")
     started = time.monotonic()
     folder = os.path.relpath(_OUTPUT_DIR.value)
+    try:
+        files.check_folder(folder, "--output_dir")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     part = {name: os.path.join(folder, name) for name in ("scenes", "records", *_ARMS)}
     exports = {arm: os.path.join(folder, f"export_{arm}") for arm in _ARMS}
 

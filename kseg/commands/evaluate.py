@@ -15,6 +15,7 @@ from absl import flags
 
 import kseg
 from kseg.commands import flags as command_flags
+from tfrecords import files
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run of kseg train.")
 _SPLIT = flags.DEFINE_string("split", "val", "Split of the records.")
@@ -38,6 +39,8 @@ def main(argv):
     from kseg.evaluation import evaluate
 
     try:
+        if _OFFICIAL_DIR.value:
+            files.check_folder(_OFFICIAL_DIR.value, "--official_dir")
         report = evaluate.evaluate_run(
             _WORKDIR.value,
             _SPLIT.value,

@@ -17,6 +17,7 @@ import sys
 from absl import flags, logging
 
 import kseg
+from tfrecords import files
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run: --workdir of kseg train.", required=True)
 _EXPORT_DIR = flags.DEFINE_string("export_dir", None, "Folder of versions, TF-Serving's base_path.", required=True)
@@ -64,6 +65,7 @@ def main(argv):
         "report": lambda line: print(line, file=sys.stderr),
     }
     try:
+        files.check_folder(_EXPORT_DIR.value, "--export_dir")
         print(_saved_model(common) if _FORMAT.value == "savedmodel" else _file(common))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -14,6 +14,8 @@ from absl import flags
 from street_scenes import make
 from street_scenes.options import Options
 
+from tfrecords import files
+
 _DEFAULT = Options()
 flags.DEFINE_string("output_dir", None, "Folder to create; must not hold anything else.")
 flags.DEFINE_integer("num_train", _DEFAULT.num_train, "Scenes in train, over ten cities in turn.")
@@ -35,6 +37,7 @@ def main(argv):
         sys.exit("error: --output_dir is missing; name the folder to create.")
     options = Options(values.num_train, values.num_val, values.height, values.width, values.seed, values.unseen_void)
     try:
+        files.check_folder(values.output_dir, "--output_dir")
         written = make.make_set(values.output_dir, options, values.num_workers)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -21,6 +21,7 @@ import warnings
 from absl import flags
 
 import kseg
+from tfrecords import files
 
 _MODEL = flags.DEFINE_string(
     "model",
@@ -73,6 +74,7 @@ def main(argv):
     try:
         if bool(_MODEL.value) == bool(_SERVER.value):
             raise ValueError("give either --model or --server.")
+        files.check_folder(_OUTPUT_DIR.value, "--output_dir")
         with _opened() as model:
             failures = predict.predict_files(
                 model,

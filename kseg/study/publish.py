@@ -5,6 +5,7 @@ import textwrap
 
 from kseg.study import archive, grid, measures, results
 from kseg.study import folder as study_folder
+from tfrecords import files
 
 
 def render(study, workdir: str, say=print) -> dict:
@@ -12,7 +13,7 @@ def render(study, workdir: str, say=print) -> dict:
     from kseg.study import summary as findings  # SciPy and matplotlib take their time, and runs do without
 
     runs = grid.expand(study)
-    study_folder.check(workdir, "--workdir")
+    files.check_folder(workdir, "--workdir")
     found = findings.read(workdir, grid.settings_of(runs))
     return _write(study, findings.summarise(study, found, runs, workdir), found, workdir, say)
 
@@ -37,7 +38,7 @@ def collect(study, workdir: str, into: str, frames_of: str = "", say=print) -> d
     runs = grid.expand(study)
     kept = _arms(study, frames_of, {run.arm for run in runs})
     study_folder.check(workdir, "--workdir")
-    study_folder.check(into, "--collect")
+    files.check_folder(into, "--collect")
     ours = findings.read(workdir, grid.settings_of(runs))
     theirs = results.load_all(into)
     try:

@@ -11,6 +11,7 @@ import tfrecords
 from kseg.study import folder as study_folder
 from kseg.study import grid, results, worker
 from kseg.study import identity as study_identity
+from tfrecords import files
 
 
 def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
@@ -31,7 +32,7 @@ def carry_out(study, workdir: str, only: str = "", say=print) -> list[str]:
     """
     planned = grid.expand(study)
     runs = grid.share(planned, only)
-    study_folder.check(workdir, "--workdir")
+    files.check_folder(workdir, "--workdir")
     for name, photos in study.get("objects", {}).items():
         if not photos:
             raise ValueError(

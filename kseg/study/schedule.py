@@ -11,6 +11,7 @@ import shutil
 
 from kseg.study import folder as study_folder
 from kseg.study import own_records, results, worker
+from tfrecords import files
 
 PLAN = "plan.json"
 FORMAT = 1
@@ -54,6 +55,7 @@ def plan(records_dir: str, hours: float | None, workdir: str, say=print) -> dict
         raise ValueError("--hours is missing: how long may the study take? --hours=2 is a start; see --help.")
     if not 0 < hours < math.inf:
         raise ValueError(f"--hours={hours:g}: expected a number above 0, such as 2.")
+    files.check_folder(workdir, "--workdir")
     found = own_records.look(records_dir)
     network, says = own_records.network()
     say(f"network: {says}")

@@ -5,9 +5,6 @@ term, an encoder or an evaluation that there is not are refused too: whoever set
 module looks up (an encoder, a schedule, a loss option) are that module's to check, when the run is put together.
 """
 
-import os
-import pathlib
-
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -16,7 +13,7 @@ from kseg import treatments
 from kseg.data import augment, splits, tfa_ops
 from kseg.evaluation import evaluate
 from kseg.models import averaging
-from tfrecords import images, shards
+from tfrecords import files, images, shards
 
 CLASS_WEIGHTS = ("none", "inverse_sqrt", "median_frequency")
 
@@ -53,11 +50,7 @@ def check(config, manifest, strategy, folder):
       strategy: the tf.distribute strategy it would run on.
       folder: the workdir; need not exist.
     """
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise ValueError(f"{folder} is a file; give a folder, or a name that is free, as --workdir.")
-    above = next(place for place in pathlib.Path(os.path.abspath(folder)).parents if place.exists())
-    if not above.is_dir():
-        raise ValueError(f"--workdir={folder} cannot be made, since {above} is a file; give another --workdir.")
+    files.check_folder(folder, "--workdir")
     _check_split(config, manifest)
     _check_numbers(config)
     augment.check_options(config.augment, config.data.crop_size)

@@ -1,6 +1,7 @@
 """Files are whole or not there, whatever ends the writing."""
 
 import os
+import re
 
 import pytest
 
@@ -44,3 +45,22 @@ def test_a_writer_that_goes_by_the_names_end_finds_it_there(tmp_path):
         with open(partial, "wb") as file:
             file.write(b"model")
     assert os.listdir(tmp_path) == ["model.keras"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_there_is_work_to_lose(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nothing")
+    for free in (tmp_path, tmp_path / "new", tmp_path / "new" / "below"):
+        files.check_folder(free, "--to")
+    for path, words in (
+        ("file", "/file is a file; give a folder, or a name that is free, as --to."),
+        ("file/a/b", f"--to={tmp_path}/file/a/b cannot be made, since {tmp_path}/file is a file; give another --to."),
+        ("link", "/link is a link to nothing; give a folder"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(words)):
+            files.check_folder(tmp_path / path, "--to")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(tmp_path))  # root may write anywhere
+    for path in (tmp_path, tmp_path / "new"):
+        with pytest.raises(ValueError, match=f"cannot be written: {tmp_path} is not yours to write to"):
+            files.check_folder(path, "--to")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
