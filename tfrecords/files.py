@@ -46,17 +46,31 @@ def check_folder(path: str | os.PathLike, flag: str) -> None:
     Raises:
       ValueError: in one line.
     """
-    path, above = os.fspath(path), os.path.abspath(path)
+    path = os.fspath(path)
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise ValueError(f"{path} is {_what(path)}; give a folder, or a name that is free, as {flag}.")
+    _check_below(os.path.abspath(path), path, flag)
+
+
+def check_file(path: str | os.PathLike, flag: str) -> None:
+    """Refuses a file that `write_whole` could not write, even after its folder was made. As `check_folder`."""
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        raise ValueError(f"{flag}={path} is a folder; name a file in it.")
+    _check_below(os.path.dirname(os.path.abspath(path)), path, flag)
+
+
+def _check_below(above, path, flag):
     while not os.path.lexists(above):
         above = os.path.dirname(above)
-    if os.path.isdir(above):
-        if not os.access(above, os.W_OK | os.X_OK):
-            raise ValueError(f"{flag}={path} cannot be written: {above} is not yours to write to; give another {flag}.")
-        return
-    found = "a file" if os.path.exists(above) else "a link to nothing"
-    if above == os.path.abspath(path):
-        raise ValueError(f"{path} is {found}; give a folder, or a name that is free, as {flag}.")
-    raise ValueError(f"{flag}={path} cannot be made, since {above} is {found}; give another {flag}.")
+    if not os.path.isdir(above):
+        raise ValueError(f"{flag}={path} cannot be made, since {above} is {_what(above)}; give another {flag}.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(f"{flag}={path} cannot be written: {above} is not yours to write to; give another {flag}.")
+
+
+def _what(path):
+    return "a file" if os.path.exists(path) else "a link to nothing"
 
 
 def sync_folder(path: str | os.PathLike) -> None:

@@ -6,7 +6,6 @@ All of them must have been evaluated on the same images (kseg evaluate); without
 run each says little: kseg study repeats runs over seeds and gives intervals.
 """
 
-import os
 import sys
 
 from absl import flags
@@ -27,7 +26,7 @@ def main(argv):
     from kseg.report import compare_page
 
     try:
-        files.check_folder(os.path.dirname(os.path.abspath(_OUTPUT.value)), "--output")
+        files.check_file(_OUTPUT.value, "--output")
         split, problem = compare_page.write(argv[1:], _OUTPUT.value, _SPLIT.value, _PICTURES.value)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -39,6 +39,7 @@ def main(argv):
     from kseg.evaluation import evaluate
 
     try:
+        files.check_folder(_WORKDIR.value, "--workdir")
         if _OFFICIAL_DIR.value:
             files.check_folder(_OFFICIAL_DIR.value, "--official_dir")
         report = evaluate.evaluate_run(

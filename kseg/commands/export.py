@@ -45,7 +45,9 @@ _ABSTAIN = flags.DEFINE_enum(
     ["", "native", "calibrated"],
     "When to answer no class; empty takes the run's config.treatment.abstain.",
 )
-_MAX_PIXELS = flags.DEFINE_integer("max_pixels", 0, "That one request may have; 0 = what 2 GiB of activations allow.")
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels", 0, "That one request may have; 0 = what 2 GiB of activations allow, at most 8.4 M."
+)
 _AVERAGE = flags.DEFINE_string(
     "average", "", "Views whose probabilities the served model averages, such as flip,0.75,1.25; each costs a pass."
 )

@@ -9,6 +9,7 @@ in under three images, labels that do not lie on the pictures' edges, and splits
 --contact_sheet draws images beside their labels, void coloured by its kind.
 """
 
+import os
 import sys
 
 import numpy as np
@@ -16,7 +17,7 @@ from absl import flags
 from PIL import Image, ImageDraw
 
 import tfrecords
-from tfrecords import images
+from tfrecords import files, images
 from tfrecords.conversion import verify
 from tfrecords.review import pictures, review
 
@@ -39,6 +40,8 @@ def main(argv):
         sys.exit("error: --records_dir is missing or empty; see --help")
     try:
         review.check_path(_REPORT.value, _RECORDS_DIR.value)
+        if _CONTACT_SHEET.value:
+            files.check_file(_CONTACT_SHEET.value, "--contact_sheet")
         manifest = tfrecords.info(_RECORDS_DIR.value)
         print(describe(manifest))
         if _VERIFY.value:
@@ -47,7 +50,9 @@ def main(argv):
         if _REPORT.value:
             review.review(_RECORDS_DIR.value, _REPORT.value, _NUM_WORKERS.value, progress=True, table=False)
         if _CONTACT_SHEET.value:
-            contact_sheet(manifest, _CONTACT_IMAGES.value).save(_CONTACT_SHEET.value, "PNG")
+            sheet = contact_sheet(manifest, _CONTACT_IMAGES.value)
+            os.makedirs(os.path.dirname(os.path.abspath(_CONTACT_SHEET.value)), exist_ok=True)
+            files.write_whole(_CONTACT_SHEET.value, lambda file: sheet.save(file, "PNG"))
             print(f"wrote {_CONTACT_SHEET.value}")
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

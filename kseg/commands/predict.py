@@ -5,9 +5,9 @@
   kseg predict --server=grpc://HOST:8500|http://HOST:8501 --output_dir=O IMAGE...
 
 E is an export, W the folder of a finished training run, IMAGE a file or a folder of pictures. For each:
-O/NAME_mask.png (0 or the void id where the model abstains), O/NAME_overlay.png and, with --void_score,
-O/NAME_void_score.png. O/predictions.json lists them, with the version that
-answered and the share abstained. Nothing that an earlier run did not write is written over. With --server TensorFlow is
+O/NAME_mask.png (ids; where the model abstains the void id, or one that no class has), O/NAME_overlay.png and, with
+--void_score, O/NAME_void_score.png. O/predictions.json lists them, with the version that answered and the share
+abstained. Nothing that an earlier run did not write is written over. With --server TensorFlow is
 not needed; a token in the environment's KSEG_TOKEN is sent with every request.
 
 A picture that the model does not take at once is cut into tiles that overlap. Each pixel is answered by the tile in

@@ -12,6 +12,7 @@ import sys
 from absl import flags
 
 import kseg
+from tfrecords import files
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of kseg train.")
 _SPLIT = flags.DEFINE_string("split", None, "Evaluated split to show in full; without it the run's own.")
@@ -27,6 +28,7 @@ def main(argv):
     from kseg.report import run_page
 
     try:
+        files.check_folder(folder, "--workdir")
         path, problem = run_page.write(folder, _SPLIT.value, pictures=_PICTURES.value)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -15,7 +15,7 @@
                              fit the hours, and the page ends with the finding in words. Started again it goes on with
                              that plan; --only, --list, --report_only and --collect work as above.
     kseg study --answer=docs/answer.md [--check]
-                             fills the page's numbers from docs/study/*/study.json; --check only compares
+                             fills the page's numbers from docs/study/*/study.json.xz; --check only compares
 
 A run is finished where W/runs/<id>/result.json exists; finished runs are not run again. Killed or crashed runs go on
 from their last checkpoint at the next start. One that failed twice by an error of its own, such as a loss that is not
@@ -47,7 +47,7 @@ _FRAMES_OF = flags.DEFINE_string(
     "frames_of", "", "With --collect: arms whose counts stay frame by frame; all if empty."
 )
 _CHOOSE = flags.DEFINE_bool("choose", False, "After the runs, print the choices on held-out frames.")
-_ANSWER = flags.DEFINE_string("answer", "", "Page whose numbers are filled from docs/study/*/study.json.")
+_ANSWER = flags.DEFINE_string("answer", "", "Page whose numbers are filled from docs/study/*/study.json.xz.")
 _CHECK = flags.DEFINE_bool("check", False, "With --answer: change nothing, fail if the page and the files disagree.")
 
 CONFIG_DEFAULT = None

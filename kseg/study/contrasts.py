@@ -13,6 +13,7 @@ from kseg import histograms, iou
 from kseg.study import grid, measures, results, statistics
 
 _WHICH = ("name", "arm", "reference", "measure", "primary", "seeds")  # what tells a contrast from the others
+REPEATS = "no further seeds"  # of a contrast that has the same runs as a primary one
 SENSITIVITY_BLOCKS = (10, 40)  # standard errors with other block lengths, printed beside the planned one
 
 
@@ -46,7 +47,7 @@ def judge(study, by_arm: dict[str, dict[int, dict]], frames: "Frames") -> list[d
             continue
         if not primary and any(entry["primary"] and _same_runs(entry, listed[-1]) for entry in listed[:-1]):
             # An exploratory contrast "every seed" beside a primary one, before there are more.
-            listed[-1] |= {"seeds": [], "verdict": "no further seeds"}
+            listed[-1] |= {"seeds": [], "verdict": REPEATS}
             continue
         where = frames.of(measure)
         # Per seed, one pair of results for each pair of arms.

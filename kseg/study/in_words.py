@@ -4,7 +4,7 @@ from kseg.study import measures, statistics
 
 _NAMES = {
     "background_class": "void as an extra class (background_class)",
-    "inverted_dice": "inverted Dice (inverted_dice)",
+    "inverted_dice": "inverted Dice with cross entropy beside it (inverted_dice)",
     "entropic": "the entropic loss (entropic)",
 }
 

@@ -59,6 +59,14 @@ def test_a_folder_that_cannot_be_written_is_refused_before_there_is_work_to_lose
     ):
         with pytest.raises(ValueError, match=re.escape(words)):
             files.check_folder(tmp_path / path, "--to")
+    files.check_file(tmp_path / "file", "--to")
+    files.check_file(tmp_path / "new" / "page.html", "--to")
+    for path, words in (
+        (".", f"--to={tmp_path} is a folder; name a file in it."),
+        ("file/page.html", f"--to={tmp_path}/file/page.html cannot be made, since {tmp_path}/file is a file"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(words)):
+            files.check_file(tmp_path / path, "--to")
     monkeypatch.setattr(os, "access", lambda path, mode: path != str(tmp_path))  # root may write anywhere
     for path in (tmp_path, tmp_path / "new"):
         with pytest.raises(ValueError, match=f"cannot be written: {tmp_path} is not yours to write to"):

@@ -92,7 +92,10 @@ def test_the_table_of_contrasts_has_those_with_runs_and_counts_the_others(summar
     rows = [line for line in filled.splitlines() if line.startswith("| ")][1:]
     assert len(rows) == len(measured) < len(summary["contrasts"])
     assert rows[0].startswith("| **background_class-w8 − ignore-w8** | forced mIoU | 4 | ")
-    assert f"{len(summary['contrasts']) - len(measured)} further contrasts of the plan have no runs yet." in filled
+    # Some only repeat a primary one as long as there are no further seeds.
+    repeats = sum(entry["verdict"] == "no further seeds" for entry in summary["contrasts"])
+    left = len(summary["contrasts"]) - len(measured) - repeats
+    assert repeats and f"\n{left} further contrasts of the plan have no runs yet." in filled
     # Runs that lack what a contrast asks for will not have it later.
     without = {key: measured[0][key] for key in ("arm", "reference", "measure", "mean_of", "seeds")}
     row = fill_markdown._FORMS["table"]([without | {"primary": False, "verdict": "not measured: no such score"}])

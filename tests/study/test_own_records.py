@@ -92,7 +92,8 @@ def test_a_plan_is_a_study_of_runs_that_the_treatments_accept(network):
     for run in runs:
         treatments.get(run.config.treatment, 11, run.config.loss)
         assert run.config.train.total_steps == 1000 and run.config.data.records_dir == "R"
-    assert study.arms.inverted_dice.loss.class_weights == "none"  # training refuses them without a main term
+    # The arm of docs/answer.md, whose study has it so too.
+    assert dict(study.arms.inverted_dice.loss) == {"main_weight": 1.0}
     # The same plan, the same runs: an interrupted study goes on.
     assert [run.id for run in grid.expand(own_records.study(made(network=network), "S"))] == [run.id for run in runs]
     assert grid.sequence("0001TP_008550", study.sequence_pattern) == "0001TP_"
@@ -281,7 +282,7 @@ def test_made_up_results_of_a_plan_become_a_paragraph(tmp_path):
     found = findings.read(tmp_path, {run.id: grid.settings(run.config) for run in runs})
     text = in_words.paragraph(findings.summarise(study, found, runs, tmp_path))
     assert "Judged on 233 test frames with 3 seeds" in text.replace("held-out", "test")
-    assert "Inverted Dice (inverted_dice): " in text and "points" in text
+    assert "Inverted Dice with cross entropy beside it (inverted_dice): " in text and "points" in text
 
 
 def test_before_two_treatments_share_a_seed_nothing_is_said_to_be_compared():

@@ -160,6 +160,8 @@ def _by_stage(stages):
 
 def _contrasts(entries):
     """A Markdown table of the contrasts that have runs, primary ones first and marked; the others are counted below."""
+    from kseg.study import contrasts  # SciPy takes its time
+
     lines = ["", "| contrast | measure | seeds | points (95 % interval) | verdict |", "|---|---|---|---|---|"]
     measured = [entry for entry in entries if entry["seeds"]]
     for entry in sorted(measured, key=lambda entry: not entry["primary"]):
@@ -170,8 +172,10 @@ def _contrasts(entries):
         interval = "–" if entry.get("estimate") is None else _interval(entry)
         cells = [names, measure, seeds, interval, f"{mark}{entry['verdict']}{mark}"]
         lines.append(f"| {' | '.join(cells)} |")
-    if len(measured) < len(entries):
-        lines += ["", f"{len(entries) - len(measured)} further contrasts of the plan have no runs yet."]
+    # Not those that would repeat a primary one as long as there are no further seeds.
+    waiting = sum(not entry["seeds"] and entry["verdict"] != contrasts.REPEATS for entry in entries)
+    if waiting:
+        lines += ["", f"{waiting} further contrasts of the plan have no runs yet."]
     return "\n".join([*lines, ""])
 
 
