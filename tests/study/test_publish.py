@@ -18,7 +18,7 @@ def test_collecting_archives_results_alone_and_renders_the_same(smoke, stand_in,
     assert ours == theirs
     packed = (tmp_path / "docs/study.json.xz").read_bytes()
     assert (tmp_path / "w/study.json").read_bytes() == lzma.decompress(packed)
-    assert {path.name for path in (tmp_path / "docs").iterdir()} == {"runs.xz", "study.json.xz", "figures"}
+    assert {path.name for path in (tmp_path / "docs").iterdir()} == {"runs.xz", "study.json.xz"}
     assert publish.render(smoke, str(tmp_path / "docs"), say=lambda line: None) == ours
     assert (tmp_path / "docs/study.json.xz").read_bytes() == packed
 
