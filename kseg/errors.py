@@ -15,6 +15,11 @@ __all__ = ["explained", "first_line", "is_memory", "one_line", "writing"]
 # In the name of every operation of TensorFlow that asks an input pipeline for what comes next, on one device or many.
 _ASKS_THE_INPUT = "IteratorGetNext"
 
+_LIGHTER_TRAINING = (
+    "set config.train.remat=True, raise config.train.accumulation_steps, or lower config.train.batch_size, "
+    "config.eval.batch_size or config.data.crop_size"
+)
+
 
 def first_line(error: BaseException) -> str:
     """The first line of what an exception says, or its type's name: for libraries whose messages go on for pages."""
@@ -22,7 +27,7 @@ def first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def explained(config, folder="the workdir"):
+def explained(config, folder="the workdir", lighter=_LIGHTER_TRAINING):
     """While inside, records that cannot be decoded and memory that does not suffice are a ValueError, in one line.
 
     So is a full disk, an OSError in any case, which says itself neither what was written nor what to do.
@@ -30,6 +35,7 @@ def explained(config, folder="the workdir"):
     Args:
       config: the run's ConfigDict.
       folder: what is written to.
+      lighter: what to do where memory does not suffice.
     """
     import tensorflow as tf
 
@@ -43,10 +49,7 @@ def explained(config, folder="the workdir"):
     except tf.errors.ResourceExhaustedError as error:
         if os.strerror(errno.ENOSPC) in str(error):
             raise OSError(full) from error
-        raise ValueError(
-            f"out of memory ({_reason(error)}); set config.train.remat=True, raise config.train.accumulation_steps, or "
-            "lower config.train.batch_size, config.eval.batch_size or config.data.crop_size."
-        ) from error
+        raise ValueError(f"out of memory ({_reason(error)}); {lighter}.") from error
     except (
         tf.errors.InvalidArgumentError,
         tf.errors.DataLossError,

@@ -5,7 +5,8 @@
 
 Writes W/eval_<split>.json and .npz (kseg/evaluation/report.py says what is in them) and prints the main numbers. With
 --official_dir also one PNG of published ids per image, as Cityscapes' own scorer wants them; a split without labels
-gives these only. Uses every GPU. With --average or --tile the files are W/eval_<split>_averaged and _tiled.
+gives these only. Uses every GPU. What is asked in another way than the run's own has files of its own, named
+W/eval_<split>_best, _other_records, _averaged and _tiled. kseg report and kseg compare take such a name as --split.
 """
 
 import os
@@ -60,7 +61,8 @@ def main(argv):
     if _OFFICIAL_DIR.value:
         print(f"written: {_OFFICIAL_DIR.value}/*.png")
     if report is not None:
-        print(f"next:    {command_flags.typed('report', workdir=_WORKDIR.value)}")
+        page = {"workdir": _WORKDIR.value} | ({"split": _SPLIT.value + report.suffix} if report.suffix else {})
+        print(f"next:    {command_flags.typed('report', **page)}")
         export_dir = os.path.join(_WORKDIR.value, "export")
         print(f"or:      {command_flags.typed('export', workdir=_WORKDIR.value, export_dir=export_dir)}")
 

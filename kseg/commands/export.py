@@ -49,7 +49,10 @@ _MAX_PIXELS = flags.DEFINE_integer(
     "max_pixels", 0, "That one request may have; 0 = what 2 GiB of activations allow, at most 8.4 M."
 )
 _AVERAGE = flags.DEFINE_string(
-    "average", "", "Views whose probabilities the served model averages, such as flip,0.75,1.25; each costs a pass."
+    "average",
+    None,
+    "Views whose probabilities the served model averages, such as flip,0.75,1.25; each costs a pass. Without the flag "
+    "the run's config.eval.average; empty: none.",
 )
 _WARMUP_SIZES = flags.DEFINE_list(
     "warmup_sizes", None, "HEIGHTxWIDTH of images to run before serving; default: the crop size of training."
@@ -78,7 +81,9 @@ def _saved_model(common):
     _refuse_given("another --format", size=_SIZE, records_dir=_RECORDS_DIR, num_pictures=_NUM_PICTURES)
     if _PRECISION.value == "int8":
         _refuse_given("--format=tflite or openvino", precision=_PRECISION)
-    options = {"max_pixels": _MAX_PIXELS.value, "average": _AVERAGE.value}
+    options = {"max_pixels": _MAX_PIXELS.value}
+    if _AVERAGE.value is not None:
+        options["average"] = _AVERAGE.value
     if _WARMUP_SIZES.value is not None:
         options["warmup_sizes"] = [_size("warmup_sizes", text) for text in _WARMUP_SIZES.value if text]
     kseg.load_tensorflow_quietly()

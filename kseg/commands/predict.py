@@ -51,7 +51,10 @@ _TILE = flags.DEFINE_string(
 )
 _TILE_OVERLAP = flags.DEFINE_integer("tile_overlap", 256, "Pixels that neighbouring tiles share.", lower_bound=0)
 _AVERAGE = flags.DEFINE_string(
-    "average", "", "Views whose probabilities are averaged, such as flip,0.75,1.25; --model must be a training run."
+    "average",
+    None,
+    "Views whose probabilities are averaged, such as flip,0.75,1.25; --model must be a training run, whose "
+    "config.eval.average it is without the flag.",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Write over what an earlier run wrote to --output_dir.")
 _SKIP_EXISTING = flags.DEFINE_bool("skip_existing", False, "Leave out the images that an earlier run did.")

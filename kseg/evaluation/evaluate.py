@@ -1,8 +1,9 @@
 """Model + split -> Report, at full image size: every pixel decided once, scored once, counted once.
 
 `evaluate` runs the network on the replicas of a tf.distribute strategy and counts on the host. `evaluate_run` does so
-for a finished training run. `calibration` chooses the abstention threshold from a report on held-out images. What is
-counted is in kseg/evaluation/pixel_counts.py, what is made of it in kseg/evaluation/report.py.
+for a finished training run. `answering` gives the maps of one picture, as they are counted. `calibration` chooses the
+abstention threshold from a report on held-out images. What is counted is in kseg/evaluation/pixel_counts.py, what is
+made of it in kseg/evaluation/report.py.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tfrecords
-from kseg import metrics
+from kseg import errors, metrics
 from kseg.data import input_pipeline
 from kseg.distribution import replicas
 from kseg.evaluation import pixel_counts
@@ -120,6 +121,39 @@ def evaluate(
     return Report(split, treatment.name, treatment.primary, image_ids, threshold, counted, histograms)
 
 
+def answering(model, treatment, config, threshold=None):
+    """A function that answers one picture as `evaluate` counts it: of the same size, in the same tiles and views.
+
+    Args:
+      model, treatment, threshold: as in `evaluate`.
+      config: the run's ConfigDict; `eval` and `treatment.abstain` are read.
+
+    Returns:
+      f(image [H, W, 3], values 0..255) -> (decision uint8 [H, W], primary score float32 [H, W]). The decision is native
+      or calibrated as config.treatment.abstain says.
+
+    Raises:
+      ValueError: settings that make no sense.
+    """
+    settings, tiled = config.eval, tile_size(config)
+    calibrated = config.treatment.abstain == "calibrated" and threshold is not None
+
+    def run(images):
+        z = averaging.logits(model, treatment, np.stack(images), tuple(settings.input_size), settings.average)
+        decision = treatment.decide(z, tf.constant(threshold, tf.float32)) if calibrated else treatment.native(z)
+        score = treatment.scores[treatment.primary](z)
+        return {"decision": tf.cast(decision, tf.uint8).numpy(), "score": tf.cast(score, tf.float32).numpy()}
+
+    def answer(image):
+        if tiled and np.any(np.greater(image.shape[:2], tiled)):
+            maps = _joined(run, [image], tiled, settings.tile_overlap, model)
+        else:
+            maps = run([image])
+        return maps["decision"][0], maps["score"][0]
+
+    return answer
+
+
 def calibration(report, config):
     """The threshold at which config.treatment.abstain_rate of the labelled pixels of held-out images are lost.
 
@@ -152,14 +186,17 @@ def evaluate_run(
 ):
     """Evaluates a finished training run, on all GPUs, and writes eval_<split>.json and .npz into its folder.
 
+    What is asked in another way than the run's own has a name of its own, so that no page takes the one for the other:
+    eval_<split>_best of the best weights, _other_records of records with another digest, _averaged of other views and
+    _tiled of other tiles; several in this order. The threshold stays the one that was calibrated in the run's own way.
+
     Args:
       folder: the workdir.
       split: its name.
-      records_dir: other records of the same classes; None = those of the run, which must be as they were.
+      records_dir: records of the same classes, other ones or moved; None = those of the run, unchanged.
       official_dir, progress: as in `evaluate`.
       checkpoint: "model" or "best".
-      average, tile_size: other values of config.eval.average and config.eval.tile_size than the run's. The files are
-        then eval_<split>_averaged and eval_<split>_tiled; the threshold stays the one that was calibrated without.
+      average, tile_size: other values of config.eval.average and config.eval.tile_size than the run's; None = its own.
 
     Returns:
       Report; None for a split without labels.
@@ -171,10 +208,6 @@ def evaluate_run(
     strategy = tf.distribute.MirroredStrategy() if many else tf.distribute.get_strategy()
     with strategy.scope():
         run = finished.load_run(folder, checkpoint)
-    suffix = ""
-    for key, value, name in (("average", average, "_averaged"), ("tile_size", tile_size, "_tiled")):
-        if value is not None and value != run.config.eval[key]:
-            run.config.eval[key], suffix = value, suffix + name
     try:
         manifest = tfrecords.info(records_dir or run.config.data.records_dir)
     except FileNotFoundError as error:
@@ -199,15 +232,21 @@ def evaluate_run(
             f"config.treatment.abstain is calibrated, but {folder} has no calibration.json; train with "
             "config.data.calibration_fraction > 0."
         )
+    suffix = ("_best" if checkpoint == "best" else "") + ("_other_records" if manifest.digest != run.digest else "")
+    for key, value, name in (("average", average, "_averaged"), ("tile_size", tile_size, "_tiled")):
+        if value is not None and value != run.config.eval[key]:
+            run.config.eval[key], suffix = value, suffix + name
+    run.config.data.records_dir = manifest.records_dir  # for what is said of a damaged record
     threshold = run.calibration["threshold"] if run.calibration else None
-    report = evaluate(
-        run.model, run.treatment, manifest, run.config, split,
-        threshold=threshold, official_dir=official_dir, strategy=strategy, progress=progress,
-    )  # fmt: skip
+    with errors.explained(run.config, folder, "evaluate in tiles (kseg evaluate --tile=512x512)"):
+        report = evaluate(
+            run.model, run.treatment, manifest, run.config, split,
+            threshold=threshold, official_dir=official_dir, strategy=strategy, progress=progress,
+        )  # fmt: skip
     if report is not None:
-        report.notes.update(checkpoint=checkpoint, records=manifest.digest)
-        if suffix:
-            report.notes.update(average=run.config.eval.average, tile_size=list(run.config.eval.tile_size))
+        settings = run.config.eval
+        report.notes.update(checkpoint=checkpoint, records=manifest.digest, total_steps=run.config.train.total_steps)
+        report.notes.update(average=settings.average, tile_size=list(settings.tile_size))
         report = dataclasses.replace(report, suffix=suffix)
         report.save(folder)
     return report

@@ -32,7 +32,7 @@ def export(run, export_dir, version="1", precision="float32", abstain="", **opti
       version: number, or "next" for one more than the highest there.
       precision: "float32" or "bfloat16".
       abstain: operating point: "native" | "calibrated"; "" takes the run's config.treatment.abstain.
-      **options: further arguments of `export_model`.
+      **options: further arguments of `export_model`; input_size and average are the run's where they are not given.
 
     Returns:
       Path of the version folder.
@@ -43,6 +43,7 @@ def export(run, export_dir, version="1", precision="float32", abstain="", **opti
     run, threshold, calibration = opened(run, abstain)
     options.setdefault("warmup_sizes", [tuple(run.config.data.crop_size)])
     options.setdefault("input_size", tuple(run.config.eval.input_size))
+    options.setdefault("average", run.config.eval.average)
     options.setdefault("origin", {"dataset_digest": run.digest, "config": json.loads(run.config.to_json())})
     return export_model(
         run.model,

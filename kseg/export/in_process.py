@@ -12,15 +12,17 @@ class RunModel(model.ServedModel):
 
     Args:
       workdir: the run's folder.
-      average: views whose probabilities are averaged, such as "flip,0.75,1.25"; "" for none.
+      average: views whose probabilities are averaged, such as "flip,0.75,1.25"; "" for none, None for the run's
+        config.eval.average.
 
     Raises:
       ValueError: in one line, if the folder holds no finished run, or the views make no sense.
     """
 
-    def __init__(self, workdir, average=""):
+    def __init__(self, workdir, average=None):
         self.address = workdir
         run, threshold, calibration = export.opened(workdir)
+        average = run.config.eval.average if average is None else average
         options = served_model.Options(input_size=tuple(run.config.eval.input_size), average=average)
         ready = served_model.prepare(run.model, run.treatment, run.table, threshold, calibration, options)
         self._network = ready.network  # which owns the variables of the functions below

@@ -45,6 +45,11 @@ def export(run, export_dir, format, abstain="", precision="float32", records_dir
     """
     runtimes.require(format, precision)
     run, threshold, calibration = savedmodel.opened(run, abstain)
+    if threshold is not None and run.config.eval.average:
+        raise ValueError(
+            f"the calibrated threshold is one of averaged views (config.eval.average={run.config.eval.average}), and a "
+            f"file for {format} sees one; export with --abstain=native, or as a SavedModel."
+        )
     options.setdefault("input_size", tuple(run.config.eval.input_size))
     options.setdefault("origin", {"dataset_digest": run.digest, "config": json.loads(run.config.to_json())})
     if precision == "int8":
@@ -170,8 +175,11 @@ def _pictures(run, records_dir, number):
     if number < 1:
         raise ValueError(f"num_pictures={number}: expected at least 1.")
     indices = np.unique(np.linspace(0, total - 1, min(number, total)).astype(int))
-    examples = input_pipeline.eval_dataset(manifest, split, indices).as_numpy_iterator()
-    return [example["image"] for example in examples]
+    named = run.config.copy_and_resolve_references()
+    named.data.records_dir = manifest.records_dir  # for what is said of a damaged record
+    with errors.explained(named, lighter="lower --num_pictures"):
+        examples = input_pipeline.eval_dataset(manifest, split, indices).as_numpy_iterator()
+        return [example["image"] for example in examples]
 
 
 def _resized(picture, size):

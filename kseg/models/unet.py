@@ -49,14 +49,12 @@ def build(model_config, num_outputs, precision="float32", seed=0, detached_outpu
     with _dtype_policy(precision):
         image = keras.Input((None, None, 3), name="image", dtype="float32")
         if model_config.encoder == "none":
-            stride = 2**model_config.depth
             x = keras.layers.Rescaling(1 / 127.5, -1.0, name="scale", dtype="float32")(image)
-            x = layers.PadToStride(stride, name="pad")(x)
+            x = layers.PadToStride(stride(model_config), name="pad")(x)
             skips = _encoder_from_scratch(x, model_config, seed)
         else:
-            stride = 2**_DECODER_LEVELS
             skips = encoders.feature_maps(
-                image, model_config, stride, model_config.encoder_weights if pretrained else "none"
+                image, model_config, stride(model_config), model_config.encoder_weights if pretrained else "none"
             )
         x = _decoder(skips, model_config, seed)
         if model_config.dropout > 0:
@@ -73,6 +71,11 @@ def build(model_config, num_outputs, precision="float32", seed=0, detached_outpu
             logits = layers.CropLike(name="crop", dtype="float32")([logits, image])
         logits = keras.layers.Activation("linear", name="logits", dtype="float32")(logits)
         return keras.Model(image, logits, name="unet")
+
+
+def stride(model_config):
+    """Pixels of the image by which a position of the coarsest features moves on: what sides are padded to."""
+    return 2 ** (model_config.depth if model_config.encoder == "none" else _DECODER_LEVELS)
 
 
 def is_in_encoder(model):

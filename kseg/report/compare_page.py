@@ -41,7 +41,8 @@ def write(folders, path, split=None, pictures=3) -> tuple[str, str]:
     sheets, problem = [], ""
     if pictures:
         try:
-            sheets = _sheets(read, evaluations, pictures)
+            with errors.explained(read[0].config, "the page", run_page.LIGHTER):
+                sheets = _sheets(read, evaluations, pictures)
         except (ValueError, OSError) as error:
             problem = errors.one_line(error)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
@@ -62,6 +63,19 @@ def check_comparable(read, evaluations, split):
                 f"{both} were evaluated on other images of {split} ({len(ours)} and {len(theirs)}, of which "
                 f"{len(ours & theirs)} are the same); evaluate both on the same records."
             )
+        ours, theirs = _labelled(reference), _labelled(evaluation)
+        differ = [name for name, counts in ours.items() if np.any(counts != theirs[name])]
+        if differ:
+            raise ValueError(
+                f"{both} were evaluated on other labels of the same images ({len(differ)} of {len(ours)}, {differ[0]} "
+                "among them); evaluate both on the same records."
+            )
+
+
+def _labelled(evaluation):
+    """{image id: pixels of each class by the labels, void last}: what is equal where the labels are."""
+    pixels = evaluation.arrays["confusion_native"].sum(-1)
+    return dict(zip(map(str, evaluation.arrays["image_ids"]), pixels))
 
 
 def render(read, evaluations, split, sheets, problem="") -> str:
@@ -107,6 +121,8 @@ def _common(read):
         return shared[0]
     split = read[0].config.data.eval_split
     lacking = next((run for run in read if split not in run.splits), read[0])
+    if split in lacking.outdated:
+        lacking.evaluation(split)  # says so
     raise ValueError(
         f"no split was evaluated by all of these runs; kseg evaluate --workdir={lacking.folder} --split={split} is one "
         "that lacks."
@@ -134,8 +150,8 @@ def _sheets(read, evaluations, count):
     chosen = [first[place] for place in np.argsort(-spread, kind="stable")[:count]]
     maps, images, truths = {}, [], []
     for run, evaluation in zip(read, evaluations):
-        threshold = evaluation.threshold["threshold"] if evaluation.threshold else None
-        shown = examples.predictions(run, examples.open_run(run.folder), evaluation.report["split"], chosen, threshold)
+        opened = examples.open_run(run.folder, evaluation.report)
+        shown = examples.predictions(run, opened, evaluation, chosen)
         images, truths = ([shown[name][place] for name in chosen] for place in (0, 1))
         maps[run.name] = [shown[name][2] for name in chosen]
     sheet = pictures.comparison(images, truths, maps, read[0].table, cell_width=300)

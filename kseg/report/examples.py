@@ -13,8 +13,7 @@ from PIL import Image
 import tfrecords
 from kseg import iou, pictures, treatments
 from kseg.data import input_pipeline
-from kseg.evaluation import pixel_counts
-from kseg.models import averaging
+from kseg.evaluation import evaluate, pixel_counts
 from kseg.report.run import HELD_OUT
 
 _WIDTH = 300  # px of one picture
@@ -34,11 +33,14 @@ class Opened:
     manifest: tfrecords.Manifest
 
 
-def open_run(folder):
-    """Opened, from a workdir; ValueError or OSError in one line where model or records are not there."""
+def open_run(folder, report):
+    """Opened, from a workdir, with the weights that a report is of; ValueError or OSError in one line where they or the
+    records are not there, or the report is of other records."""
     from kseg.runs import finished
 
-    run = finished.load_run(folder)
+    run = finished.load_run(folder, report.get("checkpoint", "model"))
+    if report.get("records", run.digest) != run.digest:
+        raise ValueError("this evaluation is of other records than the run's, and pictures are drawn of its own alone")
     manifest = tfrecords.info(run.config.data.records_dir)
     if manifest.digest != run.digest:
         raise ValueError(f"{manifest.records_dir} has changed since {folder} was trained on it (dataset.json differs)")
@@ -112,35 +114,30 @@ def best_and_worst(values, count):
     return [("best", place) for place in best] + [("worst", place) for place in worst]
 
 
-def predictions(run, opened, split, image_ids, threshold):
-    """{image id: (image, truth, decision, void score)} as they are shown; by the run's own way of asking.
-
-    `split` is the report's: eval_val_averaged is of "val" too.
-    """
+def predictions(run, opened, evaluation, image_ids):
+    """{image id: (image, truth, decision, void score)} as they are shown: answered as they were counted."""
+    report, config = evaluation.report, run.config.copy_and_resolve_references()
+    for key in ("average", "tile_size"):
+        config.eval[key] = report.get(key, config.eval[key])
+    threshold, split = evaluation.threshold["threshold"] if evaluation.threshold else None, report["split"]
+    answer = evaluate.answering(opened.model, opened.treatment, config, threshold)
     records_split = run.config.data.train_split if split == HELD_OUT else split
     places = {name: place for place, name in enumerate(opened.manifest.index(records_split).image_ids)}
     lacking = [name for name in image_ids if name not in places]
     if lacking:
         raise ValueError(f"the records of {run.folder} have no image {lacking[0]!r} in split {records_split!r}")
     truth = run.table.encoding("background")
-    shown, settings = {}, run.config.eval
+    shown = {}
     wanted = np.array([places[name] for name in image_ids])
     for name, example in zip(image_ids, input_pipeline.eval_dataset(opened.manifest, records_split, wanted)):
         image = example["image"].numpy()
-        logits = averaging.logits(
-            opened.model, opened.treatment, image[None], tuple(settings.input_size), settings.average
-        )
-        calibrated = run.config.treatment.abstain == "calibrated" and threshold is not None
-        decision = opened.treatment.decide(logits, threshold) if calibrated else opened.treatment.native(logits)
-        score = opened.treatment.scores[opened.treatment.primary](logits)[0].numpy()
-        shown[name] = image, truth[example["ids"].numpy()], decision[0].numpy().astype(np.uint8), score
+        shown[name] = image, truth[example["ids"].numpy()], *answer(image)
     return shown
 
 
 def _sheet(run, evaluation, opened, chosen, values, name):
     names = [str(evaluation.arrays["image_ids"][place]) for _, place in chosen]
-    threshold = evaluation.threshold["threshold"] if evaluation.threshold else None
-    shown = predictions(run, opened, evaluation.report["split"], names, threshold)
+    shown = predictions(run, opened, evaluation, names)
     scores = np.concatenate([score.ravel()[::17] for *_, score in shown.values()])
     low, high = np.quantile(scores[np.isfinite(scores)], [0.01, 0.99])
     rows = []

@@ -75,7 +75,8 @@ class Run:
       stored: the content of config.json.
       table: its LabelTable.
       lines: metrics.jsonl, a dict each.
-      splits: names of the splits that it was evaluated on, the most telling one first.
+      splits: names of its evaluations (val, val_tiled, held_out ...), the most telling one first.
+      outdated: {name: steps} of evaluations from before the run was extended, which are not in `splits`.
     """
 
     folder: str
@@ -85,13 +86,19 @@ class Run:
     table: tfrecords.LabelTable
     lines: list
     splits: tuple
+    outdated: dict = dataclasses.field(default_factory=dict)
 
     def evaluation(self, split):
         """Its Evaluation on a split.
 
         Raises:
-          ValueError: in one line, where there is none.
+          ValueError: in one line, where there is none, or it is outdated.
         """
+        if split in self.outdated:
+            raise ValueError(
+                f"{self.folder}/eval_{split}.json is of {self.outdated[split]} steps, and the run was extended to "
+                f"{self.config.train.total_steps} since; evaluate again."
+            )
         path = os.path.join(self.folder, f"eval_{split}")
         if not (os.path.exists(f"{path}.json") and os.path.exists(f"{path}.npz")):
             raise ValueError(
@@ -131,6 +138,7 @@ def read(folder):
     """
     folder = os.fspath(folder)
     config, stored = workdir.read_config(folder)
+    total = config.train.total_steps
     try:
         table = tfrecords.LabelTable.from_json(stored["dataset"]["table"])
     except (KeyError, TypeError, ValueError) as error:
@@ -139,8 +147,18 @@ def read(folder):
         os.path.basename(path)[len("eval_") : -len(".json")] for path in glob.glob(f"{glob.escape(folder)}/eval_*.json")
     ]
     found = [split for split in sorted(found) if os.path.exists(os.path.join(folder, f"eval_{split}.npz"))]
+    outdated = {split: steps for split in found if (steps := _steps_of(folder, split)) not in (None, total)}
+    found = [split for split in found if split not in outdated]
     # The split that the configuration means, others, ways of asking (val_tiled), the held-out images.
     found.sort(key=lambda split: (split == HELD_OUT, split != config.data.eval_split))
     name = os.path.basename(os.path.abspath(folder))
     lines = metrics_log.read(os.path.join(folder, "metrics.jsonl"))
-    return Run(folder, name, config, stored, table, lines, tuple(found))
+    return Run(folder, name, config, stored, table, lines, tuple(found), outdated)
+
+
+def _steps_of(folder, split):
+    """The total of steps that an evaluation notes; None where it notes none, or cannot be read, as is said later."""
+    try:
+        return workdir.read_json(os.path.join(folder, f"eval_{split}.json")).get("total_steps")
+    except (ValueError, OSError, AttributeError):
+        return None

@@ -10,6 +10,7 @@ from kseg.report import run as runs
 from tfrecords import files
 
 FILE = "report.html"
+LIGHTER = "evaluate in tiles (kseg evaluate --tile=512x512) and draw the page of that, or draw none (--pictures=0)"
 _LOSS = "Loss: mean of the logged steps, smoothed over 5 of them."
 _MIOU = (
     "The mIoU is that of the treatment's own decision rule over the labelled pixels of the held-out training images."
@@ -45,7 +46,10 @@ def write(folder, split=None, opened=None, pictures=2) -> tuple[str, str]:
         try:
             from kseg.report import examples
 
-            sheets = examples.sheets(run, evaluation, opened or examples.open_run(folder), pictures)
+            with errors.explained(run.config, folder, LIGHTER):
+                if opened is None or evaluation.report.get("checkpoint", "model") != "model":
+                    opened = examples.open_run(folder, evaluation.report)
+                sheets = examples.sheets(run, evaluation, opened, pictures)
         except (ValueError, OSError) as error:
             problem = errors.one_line(error)
     path = os.path.join(folder, FILE)
@@ -84,7 +88,7 @@ def render(run, split, evaluation, sheets, problem="") -> str:
     tables.append(run_tables.settings((["setting", "here", "default"], changed)))
     return page.render(
         "run.html.j2", run=run, split=split, cards=cards(evaluation), figures=figures, tables=tables,
-        confusion=confusion, others=[name for name in run.splits if name != split], commands=commands(run, split),
+        confusion=confusion, others=[name for name in run.splits if name != split], commands=commands(run, evaluation),
         problem=problem, steps=run.lines[-1]["step"] if run.lines else 0,
         images=evaluation.report["images"] if evaluation else 0,
     )  # fmt: skip
@@ -137,17 +141,21 @@ def cards(evaluation):
     return made
 
 
-def commands(run, split):
+def commands(run, evaluation):
     """[(what for, command)] to go on with."""
-    folder, evaluated = shlex.quote(run.folder), [name for name in run.splits if name != runs.HELD_OUT]
-    wanted = split if evaluated and split != runs.HELD_OUT else run.config.data.eval_split
-    steps = 2 * run.config.train.total_steps
+    folder, total = shlex.quote(run.folder), run.config.train.total_steps
+    wanted = evaluation.report["split"] if evaluation else runs.HELD_OUT
+    wanted = run.config.data.eval_split if wanted == runs.HELD_OUT else wanted
+    longer = [("train it longer", f"the command that trained it, with --config.train.total_steps={2 * total}")]
+    if run.lines and run.lines[-1]["step"] < total:  # such a run is not extended
+        ended = os.path.exists(os.path.join(run.folder, "model.keras"))
+        longer = [] if ended else [("train it to its end", "the command that trained it, once more")]
     return [
         ("score it", f"kseg evaluate --workdir={folder} --split={wanted}"),
         ("draw this page again", f"kseg report --workdir={folder}"),
         ("serve it", f"kseg export --workdir={folder} --export_dir={folder}/export"),
         ("look at predictions", f"kseg predict --model={folder} --output_dir=masks IMAGE ..."),
         ("hold it against another run", f"kseg compare {folder} OTHER_WORKDIR"),
-        ("train it longer", f"the command that trained it, with --config.train.total_steps={steps}"),
+        *longer,
         ("start a run from its weights", f"kseg train --workdir=NEW --init_from={folder} ..."),
     ]

@@ -20,7 +20,7 @@ class MetricsLog:
         if os.path.exists(path):
             with open(path, errors="replace") as file:
                 for line in file:
-                    if not line.endswith("\n") or _step_of(path, len(kept) + 1, line) > step:
+                    if not line.endswith("\n") or _parsed(path, len(kept) + 1, line)["step"] > step:
                         break
                     kept.append(line)
         files.write_whole(path, "".join(kept))
@@ -46,11 +46,15 @@ class MetricsLog:
 
 
 def read(path):
-    """The lines of a metrics.jsonl, a dict each; one that a kill left half is passed over, [] without a file."""
+    """The lines of a metrics.jsonl, a dict each; one that a kill left half is passed over, [] without a file.
+
+    Raises:
+      ValueError: in one line, on a damaged one.
+    """
     if not os.path.exists(path):
         return []
     with open(path, errors="replace") as file:
-        return [json.loads(line) for line in file if line.endswith("\n")]
+        return [_parsed(path, number, line) for number, line in enumerate(file, 1) if line.endswith("\n")]
 
 
 def write_csv(path):
@@ -66,9 +70,10 @@ def write_csv(path):
     files.write_whole(f"{os.path.splitext(path)[0]}.csv", content.getvalue())
 
 
-def _step_of(path, number, line):
+def _parsed(path, number, line):
     try:
-        return int(json.loads(line)["step"])
+        values = json.loads(line)
+        return values | {"step": int(values["step"])}
     except (ValueError, KeyError, TypeError):
         raise ValueError(
             f"{path}, line {number}, is damaged (expected a JSON object with a step); take that line out to go on."

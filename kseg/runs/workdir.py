@@ -92,6 +92,11 @@ def earlier_totals(workdir, config):
     if now <= before:
         return earlier
     made = max(checkpoints.steps(os.path.join(workdir, "checkpoints")), default=0)
+    if made < before and _stopped_early(workdir, config.train.early_stopping_evals):
+        raise ValueError(
+            f"{workdir} stopped early, at step {made} of {before} (config.train.early_stopping_evals), and is not "
+            f"extended; start another --workdir with --init_from={workdir}."
+        )
     if made < before:
         raise ValueError(
             f"{workdir} has a checkpoint of step {made} of {before}: a run is extended once it has made all its steps; "
@@ -137,6 +142,12 @@ def _has_weights(workdir):
     checkpoints = os.path.join(workdir, "checkpoints")
     kept = [(checkpoints, ".npz"), (workdir, ".keras")]
     return any(name.endswith(ending) for folder, ending in kept if os.path.isdir(folder) for name in os.listdir(folder))
+
+
+def _stopped_early(workdir, patience):
+    """Whether the newest checkpoint says that a run has ended before its last step, by train.early_stopping_evals."""
+    _, arrays = checkpoints.load_newest(os.path.join(workdir, "checkpoints"))
+    return bool(patience) and arrays is not None and int(arrays["best"][1]) >= patience
 
 
 def _read_run(path, *keys):

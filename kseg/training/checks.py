@@ -9,10 +9,12 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from kseg import config as default_config
 from kseg import treatments
 from kseg.data import augment, splits, tfa_ops
 from kseg.evaluation import evaluate
-from kseg.models import averaging
+from kseg.models import averaging, unet
+from kseg.serving import tiles
 from tfrecords import files, images, shards
 
 CLASS_WEIGHTS = ("none", "inverse_sqrt", "median_frequency")
@@ -95,8 +97,21 @@ def _check_numbers(config):
         raise ValueError(
             f"config.eval.input_size={size}: expected a height and a width in px, or (0, 0) for each image's own."
         )
-    evaluate.tile_size(config)
+    _check_tiles(config)
     averaging.views(config.eval.average)
+
+
+def _check_tiles(config):
+    """Raises what the first picture that is cut would: after all steps, where nothing is evaluated on the way."""
+    size, overlap = evaluate.tile_size(config), config.eval.tile_overlap
+    if size is None:
+        return
+    if overlap < 0:
+        raise ValueError(f"config.eval.tile_overlap={overlap}: expected 0 px or more.")
+    try:
+        tiles.plan(size[0] + 1, size[1] + 1, size, overlap, unet.stride(config.model))
+    except ValueError as error:
+        raise ValueError(f"config.eval.tile_size={size}, config.eval.tile_overlap={overlap}: {error}") from None
 
 
 def _check_batch(config, replicas):
@@ -106,16 +121,26 @@ def _check_batch(config, replicas):
             f"config.train.batch_size={config.train.batch_size}: expected a multiple of {parts} "
             f"({replicas} replicas x {config.train.accumulation_steps} accumulation steps)."
         )
-    if config.train.accumulation_steps > 1 and config.model.norm == "batch":
+    if config.train.accumulation_steps > 1 and (remedies := _exact_norm(config.model)):
         logging.warning(
             "accumulation with batch norm: statistics are of each part of the batch, so the step is not exactly that "
-            "of the whole batch; config.model.norm=group makes it so."
-        )
+            "of the whole batch; %s makes it so.", " and ".join(remedies),
+        )  # fmt: skip
     if config.train.accumulation_steps > 1 and config.model.dropout > 0:
         logging.warning(
             "accumulation with dropout: where Dice terms or top_k need a forward pass ahead of the gradients, masks of "
             "the two differ, so the step is not exactly that of the whole batch; config.model.dropout=0 makes it so."
         )
+
+
+def _exact_norm(model):
+    """The settings without which a batch norm would see parts of a batch; [] where none does."""
+    remedies = ["config.model.norm=group"] if model.norm == "batch" else []
+    frozen = model.freeze_encoder or model.freeze_encoder_norm
+    # ConvNeXt has layer norm.
+    if model.encoder not in ("none", "convnext_tiny") and not frozen:
+        remedies.append("config.model.freeze_encoder_norm=True")
+    return remedies
 
 
 def _check_without_effect(config):
@@ -142,6 +167,17 @@ def _check_without_effect(config):
                 f"config.optimizer.encoder_rate={config.optimizer.encoder_rate:g} is for encoders with weights of "
                 "their own, and config.model.encoder is none; set that, or the rate to 1."
             )
+    else:
+        usual = default_config.default().model
+        # Without widths of its own the decoder has those that follow from `width`.
+        without_effect = {"depth": "an encoder has its own"}
+        without_effect |= {"width": "config.model.decoder_widths is set"} if model.decoder_widths else {}
+        for key, why in without_effect.items():
+            if model[key] != usual[key]:
+                raise ValueError(
+                    f"config.model.{key}={model[key]} has no effect with config.model.encoder={model.encoder}: {why}; "
+                    f"leave it at {usual[key]}."
+                )
     if config.treatment.abstain == "calibrated" and not config.data.calibration_fraction:
         raise ValueError(
             "config.treatment.abstain=calibrated takes a threshold from images that are held out, and "

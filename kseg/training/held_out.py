@@ -64,15 +64,18 @@ class HeldOut:
         return value, True
 
     def pictures(self):
-        """uint8 [H, W, 3] pictures: image, truth and native decision side by side, by the weights as they are."""
+        """uint8 [H, W, 3] pictures: image, truth and native decision side by side, by the weights as they are.
+
+        They are answered as `evaluate` counts them.
+        """
         parts, config = self._parts, self._config
         count = min(config.log.pictures, len(parts.held_out))
         chosen = parts.held_out[np.linspace(0, len(parts.held_out) - 1, count).astype(int)]
-        truth = parts.table.encoding("background")
+        truth, answer = parts.table.encoding("background"), evaluate.answering(parts.model, parts.treatment, config)
         drawn = []
         for example in input_pipeline.eval_dataset(parts.manifest, config.data.train_split, chosen):
             image = example["image"].numpy()
-            decision = parts.treatment.native(parts.model(image[None], training=False))[0].numpy().astype(np.uint8)
+            decision, _ = answer(image)
             maps = [pictures.colorize(m, parts.table) for m in (truth[example["ids"].numpy()], decision)]
             drawn.append(np.concatenate([image, *maps], 1))
         return drawn
@@ -86,7 +89,7 @@ class HeldOut:
         workdir.write_json(os.path.join(self._folder, "calibration.json"), chosen)
         counts = report.tally.histograms[report.tally.scores.index(report.primary_score)].sum(1)
         caught = histograms.none_for_nan(histograms.recall_at(counts[:2].sum(0), counts[2:].sum(0), chosen["nominal"]))
-        notes = {"calibration": chosen | {"void_caught": caught}}
+        notes = {"calibration": chosen | {"void_caught": caught}, "total_steps": self._config.train.total_steps}
         dataclasses.replace(report, split=SPLIT, notes=notes).save(self._folder)
 
     def weights(self):

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -329,7 +330,9 @@ def test_the_command_writes_report_and_predictions(finished, manifest, tmp_path)
     run = runs_finished.load_run(str(finished))
     again = evaluate.evaluate(run.model, run.treatment, manifest, run.config, "val", threshold=-0.5, progress=False)
     values = json.loads((finished / "eval_val.json").read_text())
-    assert values.pop("checkpoint") == "model" and values.pop("records") == manifest.digest
+    asked = {"checkpoint": "model", "records": manifest.digest, "average": "", "tile_size": [0, 0]}
+    asked["total_steps"] = run.config.train.total_steps
+    assert {name: values.pop(name) for name in asked} == asked
     assert values == again.to_json()
     assert f"mean IoU                {100 * values['mean_iou']:>10.2f} %" in done.stdout
     caught = 1 - values["void"]["all"]["leak"]
@@ -381,7 +384,32 @@ def test_records_that_changed_are_refused_unless_they_are_named(finished, tmp_pa
         evaluate.evaluate_run(str(tmp_path), "val", progress=False)
     assert not (tmp_path / "eval_val.json").exists()
     report = evaluate.evaluate_run(str(tmp_path), "val", records_dir=str(other.records_dir), progress=False)
-    assert len(report.image_ids) == 2 and (tmp_path / "eval_val.json").exists()
+    assert len(report.image_ids) == 2 and (tmp_path / "eval_val_other_records.json").exists()
+    assert not (tmp_path / "eval_val.json").exists()
+
+
+def test_records_that_only_moved_are_the_runs_own_and_other_weights_have_files_of_their_own(
+    finished, manifest, tmp_path
+):
+    copy_run(finished, tmp_path)
+    (tmp_path / "best.keras").write_bytes((finished / "model.keras").read_bytes())
+    moved = str(shutil.copytree(manifest.records_dir, tmp_path / "moved"))
+    evaluate.evaluate_run(str(tmp_path), "val", records_dir=moved, progress=False)
+    evaluate.evaluate_run(str(tmp_path), "val", checkpoint="best", average="flip", progress=False)
+    written = sorted(path.stem for path in tmp_path.glob("eval_*.json"))
+    assert written == ["eval_val", "eval_val_best_averaged"]
+    values = json.loads((tmp_path / "eval_val_best_averaged.json").read_text())
+    assert (values["checkpoint"], values["average"]) == ("best", "flip")
+
+
+def test_memory_that_does_not_suffice_is_explained_with_what_an_evaluation_can_change(finished, monkeypatch):
+    def no_room(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    monkeypatch.setattr(evaluate, "evaluate", no_room)
+    with pytest.raises(ValueError, match=r"out of memory \(OOM .*\); evaluate in tiles") as error:
+        evaluate.evaluate_run(str(finished), "val", progress=False)
+    assert "config.train" not in str(error.value) and "\n" not in str(error.value)
 
 
 def test_the_command_says_what_is_wrong_in_one_line():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import small_models
 
+from kseg.data import input_pipeline
 from kseg.evaluation import evaluate
 
 
@@ -91,3 +92,25 @@ def test_another_way_of_asking_is_written_beside_the_runs_own_report(tmp_path, m
         "eval_val_averaged.json",
         "eval_val_averaged.npz",
     ]
+
+
+@pytest.mark.parametrize("settings", [{}, {"input_size": (8, 9)}, {"tile_size": (7, 8), "tile_overlap": 4}])
+@pytest.mark.parametrize("abstain", ["native", "calibrated"])
+def test_one_picture_is_answered_as_it_is_counted(manifest, settings, abstain):
+    config, threshold = cases.config(), 1.0
+    config.eval.update(settings)
+    config.treatment.abstain = abstain
+    model, treatment = cases.model, cases.treatment()
+    report = evaluate.evaluate(model, treatment, manifest, config, "val", threshold=threshold, progress=False)
+    answer = evaluate.answering(model, treatment, config, threshold)
+    counted = np.zeros((cases.K + 1, cases.K + 1), np.int64)
+    encoding = manifest.split("val").table.encoding("background")
+    for example in input_pipeline.eval_dataset(manifest, "val").as_numpy_iterator():
+        decision, score = answer(example["image"])
+        truth = encoding[example["ids"]]
+        assert decision.shape == score.shape == truth.shape and (decision.dtype, score.dtype) == ("uint8", "float32")
+        inside = truth <= cases.K
+        np.add.at(counted, (truth[inside], decision[inside]), 1)
+        if abstain == "calibrated":
+            np.testing.assert_array_equal(decision == cases.K, score > threshold)
+    np.testing.assert_array_equal(counted, report.matrix(abstain))

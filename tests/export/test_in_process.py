@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import in_process as command
 import keras
@@ -11,7 +12,7 @@ import small_models
 import tensorflow as tf
 
 from kseg import config
-from kseg.export import export, in_process, runtimes
+from kseg.export import export, in_process, portable, runtimes
 from kseg.models import averaging
 from kseg.serving import local, tiles
 from tfrecords import labels
@@ -62,6 +63,22 @@ def test_a_run_answers_as_its_export(run, tmp_path, average):
         for model in (here, exported):
             with pytest.raises(ValueError, match="neither a PNG nor a JPEG"):
                 model.masks([b"GIF89a"])
+
+
+def test_without_another_word_views_are_those_that_the_run_is_evaluated_with(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run[0], folder)
+    stored = json.loads((folder / "config.json").read_text())
+    stored["config"]["eval"]["average"] = "flip"
+    (folder / "config.json").write_text(json.dumps(stored))
+    with in_process.RunModel(str(folder)) as own, in_process.RunModel(str(folder), "") as none:
+        assert own.about()["average"] == "flip" and none.about()["average"] == ""
+    path = export.export(str(folder), str(tmp_path / "e"), warmup_sizes=())
+    with local.Local(path) as exported:
+        assert exported.about()["average"] == "flip"
+    with pytest.raises(ValueError, match="averaged views .*average=flip.* --abstain=native") as error:
+        portable.export(str(folder), str(tmp_path / "p"), "tflite")
+    assert "\n" not in str(error.value) and not (tmp_path / "p").exists()
 
 
 def test_the_average_is_of_the_probabilities_of_the_views(run):

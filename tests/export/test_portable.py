@@ -2,12 +2,14 @@
 
 import json
 import os
+import types
 
 import numpy as np
 import pytest
 import small_models
 import tensorflow as tf
 
+from kseg import config as defaults
 from kseg.export import portable, runtimes, verify
 from kseg.models import full_size
 from kseg.serving import cpp_session
@@ -143,3 +145,15 @@ def test_a_wrong_answer_of_the_runtime_is_not_put_in_place(tmp_path, monkeypatch
     with pytest.raises(ValueError, match="`mask` differs from Keras' in"):
         exported(tmp_path, "tflite")
     assert os.listdir(tmp_path / "portable") == []
+
+
+def test_pictures_for_int8_that_cannot_be_read_are_named_by_their_records(records, monkeypatch):
+    def damaged(*_):
+        raise tf.errors.DataLossError(None, None, "corrupted record [Op:IteratorGetNext]")
+
+    monkeypatch.setattr(portable.input_pipeline, "eval_dataset", damaged)
+    run = types.SimpleNamespace(config=defaults.default())
+    run.config.data.records_dir = "elsewhere"
+    with pytest.raises(ValueError, match=f"a record of {records} cannot be read .*--verify says which") as error:
+        portable._pictures(run, records, 4)
+    assert "\n" not in str(error.value)

@@ -162,6 +162,82 @@ def test_an_evaluation_that_asked_in_another_way_has_pictures_of_its_split(two):
     assert (two[0] / "report.html").read_text().count("data:image/jpeg") == 2
 
 
+def copy_of(folder, target, **notes):
+    """A copy of a run, the report on val with other notes."""
+    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("report.html", "eval_val_averaged.*"))
+    report = json.loads((target / "eval_val.json").read_text())
+    (target / "eval_val.json").write_text(json.dumps(report | notes))
+    return target
+
+
+def test_an_evaluation_from_before_the_run_was_extended_is_named_and_left_out(two, tmp_path):
+    run = copy_of(two[1], tmp_path / "extended", total_steps=7)
+    assert runs.read(run).splits == () and runs.read(run).outdated == {"val": 7}
+    run_page.write(str(run))
+    text = (run / "report.html").read_text()
+    assert "Not scored yet" in text and "Left out, since the run was extended after them: val (of 7 steps)" in text
+    message = "eval_val.json is of 7 steps, and the run was extended to [0-9]+ since; evaluate again"
+    for ask in (
+        lambda: run_page.write(str(run), "val"),
+        lambda: compare_page.write([two[1], run], tmp_path / "c.html"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ask()
+    total = runs.read(run).config.train.total_steps
+    assert runs.read(copy_of(two[1], tmp_path / "same", total_steps=total)).splits == ("val",)
+
+
+def test_pictures_are_of_the_weights_and_in_the_way_that_were_evaluated(two, tmp_path, monkeypatch):
+    run = copy_of(two[1], tmp_path / "best", checkpoint="best", average="flip", tile_size=[64, 64])
+    shutil.copy(run / "model.keras", run / "best.keras")
+    (run / "model.keras").write_bytes(b"not asked")
+    asked = []
+    answering = evaluate.answering
+
+    def noted(model, treatment, config, threshold=None):
+        asked.append((config.eval.average, tuple(config.eval.tile_size)))
+        config.eval.tile_size = (0, 0)  # as small as these pictures are, no tiles overlap
+        return answering(model, treatment, config, threshold)
+
+    monkeypatch.setattr(evaluate, "answering", noted)
+    assert run_page.write(str(run))[1] == "" and set(asked) == {("flip", (64, 64))}
+    other = copy_of(two[1], tmp_path / "other", records="of another digest")
+    assert "of other records than the run's" in run_page.write(str(other))[1]
+
+
+def test_memory_that_does_not_suffice_for_pictures_leaves_a_page_that_says_so(two, tmp_path, monkeypatch):
+    def no_room(*_, **__):
+        raise examples.evaluate.tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    monkeypatch.setattr(examples, "sheets", no_room)
+    _, problem = run_page.write(str(copy_of(two[0], tmp_path / "run")))
+    assert problem.startswith("out of memory (OOM when allocating); evaluate in tiles") and "\n" not in problem
+
+
+def test_the_commands_of_a_page_name_splits_and_how_such_a_run_goes_on(two, tmp_path):
+    run = runs.read(two[0])
+    total = run.config.train.total_steps
+
+    def commands(step, split="val"):
+        made = dataclasses.replace(run, folder=str(tmp_path), lines=[{"step": step}])
+        return dict(run_page.commands(made, runs.Evaluation({"split": split}, {})))
+
+    assert commands(total, "test")["score it"].endswith("--split=test")
+    assert commands(total, "held_out")["score it"].endswith(f"--split={run.config.data.eval_split}")
+    assert f"--config.train.total_steps={2 * total}" in commands(total)["train it longer"]
+    assert "once more" in commands(total - 1)["train it to its end"] and "train it longer" not in commands(total - 1)
+    (tmp_path / "model.keras").touch()  # it stopped early, and such a run is not extended
+    assert not [what for what in commands(total - 1) if what.startswith("train it")]
+
+
+def test_a_damaged_line_of_the_log_is_named(two, tmp_path):
+    run = copy_of(two[0], tmp_path / "damaged")
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"loss": 1}\n{"step": 8, "lo')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 4, is damaged .*; take that line out"):
+        run_page.write(str(run))
+
+
 def test_a_page_without_evaluation_or_records_says_what_it_lacks(two, tmp_path, records):
     config = defaults.default()
     config.data.records_dir = records
@@ -203,6 +279,11 @@ def test_what_cannot_be_compared_is_refused_in_one_line(two):
     images.arrays["image_ids"] = np.array(["image_0", "image_7"])
     with pytest.raises(ValueError, match=r"evaluated on other images of val \(2 and 2, of which 1 are the same\)"):
         compare_page.check_comparable(read, [one, images], "val")
+    labels = evaluation(LABELLED, VOID, [MATRICES[0], [[1, 2, 0], [0, 1, 0], [0, 0, 0]]])
+    with pytest.raises(ValueError, match=r"other labels of the same images \(1 of 2, image_1 among them\)"):
+        compare_page.check_comparable(read, [one, labels], "val")
+    decided = evaluation(LABELLED, VOID, [MATRICES[0], [[2, 0, 0], [1, 1, 0], [0, 0, 0]]])
+    compare_page.check_comparable(read, [one, decided], "val")
     classes = evaluation(LABELLED, VOID, MATRICES, per_class_iou={"class0": 1.0})
     with pytest.raises(ValueError, match="other classes"):
         compare_page.check_comparable(read, [one, classes], "val")

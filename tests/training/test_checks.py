@@ -37,6 +37,8 @@ MISTAKES = [
     ("eval.input_size=(-3,5)", "input_size"),
     ("eval.input_size=(0,64)", "input_size"),
     ("eval.input_size=(64,)", "input_size"),
+    ("eval.tile_size=(64,64)", "tile_size=.64, 64., config.eval.tile_overlap=256: tiles of 64 px cannot overlap"),
+    ("eval.tile_size=(64,64);eval.tile_overlap=-1", "tile_overlap=-1"),
     ("log.every_steps=0", "log.every_steps"),
     ("log.pictures=-1", "pictures"),
     ("treatment.abstain_rate=1.0", "abstain_rate"),
@@ -47,6 +49,11 @@ MISTAKES = [
     ("model.freeze_encoder=True", "freeze_encoder"),
     ("model.freeze_encoder_norm=True", "freeze_encoder_norm"),
     ("optimizer.encoder_rate=0.1", "encoder_rate"),
+    ('model.encoder="efficientnet_lite0";model.depth=3', "depth=3 has no effect .*efficientnet_lite0"),
+    (
+        'model.encoder="efficientnet_lite0";model.depth=4;model.width=8;model.decoder_widths=(8,8,8,8)',
+        "width=8 has no effect .*decoder_widths is set",
+    ),
     ("model.decoder_widths=(8, 8)", "decoder_widths"),
     ('model.encoder_weights="imagenet"', "encoder_weights"),
     ('loss.class_weights="inverse"', "median_frequency"),
@@ -125,3 +132,24 @@ def test_every_configuration_of_ours_passes(records, name):
 
 def test_the_defaults_pass(records):
     checks.check(defaults.default(), tfrecords.info(records), ONE, "run")
+
+
+@pytest.mark.parametrize(
+    "model, remedies",
+    [
+        ({}, ["config.model.norm=group"]),
+        ({"norm": "group"}, []),
+        ({"norm": "group", "encoder": "efficientnet_lite0"}, ["config.model.freeze_encoder_norm=True"]),
+        ({"norm": "group", "encoder": "efficientnet_lite0", "freeze_encoder": True}, []),
+        ({"encoder": "resnet50"}, ["config.model.norm=group", "config.model.freeze_encoder_norm=True"]),
+        ({"norm": "none", "encoder": "convnext_tiny"}, []),
+    ],
+)
+def test_with_accumulation_every_norm_of_a_part_of_the_batch_is_warned_of(monkeypatch, model, remedies):
+    said = []
+    monkeypatch.setattr(checks.logging, "warning", lambda text, *values: said.append(text % values))
+    config = defaults.default()
+    config.train.batch_size = config.train.accumulation_steps = 2
+    config.model.update(model)
+    checks._check_batch(config, 1)
+    assert len(said) == bool(remedies) and all(remedy in said[0] for remedy in remedies)

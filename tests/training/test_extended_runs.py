@@ -10,7 +10,7 @@ from test_train import final, run, same
 
 from kseg import config as defaults
 from kseg import optimizers
-from kseg.runs import workdir
+from kseg.runs import checkpoints, workdir
 
 SMALL = ("train.num_virtual_devices=1", "data.calibration_fraction=0.0", "eval.every_steps=0", "train.batch_size=2")
 
@@ -73,6 +73,17 @@ def test_fewer_steps_and_steps_that_were_not_made_are_refused(folders, records, 
     (folders / "cosine" / "checkpoints" / "step-00000008.npz").rename(tmp_path / "step-00000008.npz")
     with pytest.raises(ValueError, match="a checkpoint of step 6 of 8: a run is extended once .*total_steps=8, or"):
         workdir.earlier_totals(str(folders / "cosine"), config(9))
+
+
+def test_a_run_that_stopped_early_is_not_told_to_make_its_last_steps(records, tmp_path):
+    changes = [*SMALL, "train.early_stopping_evals=2", "train.total_steps=8"]
+    _open(tmp_path, training_run.settings(records, changes))
+    longer = training_run.settings(records, [*changes[:-1], "train.total_steps=9"])
+    for stale, message in ((1, "a run is extended once it has made"), (2, "stopped early, at step 6 of 8")):
+        checkpoints.save(str(tmp_path / "checkpoints"), 6, {"best": np.array([0.5, stale])})
+        with pytest.raises(ValueError, match=message) as error:
+            workdir.earlier_totals(str(tmp_path), longer)
+        assert f"--init_from={tmp_path}" in str(error.value) and "\n" not in str(error.value)
 
 
 def _open(folder, config):

@@ -1,11 +1,16 @@
-"""What best.keras is chosen by: the classes that the held-out images have enough of."""
+"""What best.keras is chosen by: the classes that the held-out images have enough of; and pictures of these images."""
 
 import types
 
 import numpy as np
 import pytest
+import small_models
 
+import tfrecords
 from kseg import config as defaults
+from kseg import pictures
+from kseg.data import input_pipeline
+from kseg.evaluation import evaluate
 from kseg.training import held_out
 
 
@@ -54,3 +59,25 @@ def test_where_no_class_has_enough_it_says_so_once_and_nothing_is_kept(tmp_path,
     assert len(said) == 1
     assert said[0].startswith("best.keras cannot be chosen: the 2 held-out images have fewer than 1000 labelled pixels")
     assert "road 200, car 200, train 10" in said[0] and "config.data.calibration_fraction" in said[0]
+
+
+def test_pictures_of_the_log_are_answered_as_the_held_out_images_are_counted(records):
+    config = defaults.default()
+    config.data.records_dir, config.log.pictures = records, 2
+    config.eval.input_size, config.eval.average = (16, 24), "flip"
+    manifest = tfrecords.info(records)
+    model, treatment = small_models.network("background_class")
+    split = config.data.train_split
+    parts = types.SimpleNamespace(
+        held_out=np.arange(2), model=model, treatment=treatment, manifest=manifest, table=manifest.table, ema=None
+    )
+    drawn = held_out.HeldOut(config, "", parts, None, None, True).pictures()
+    answer = evaluate.answering(model, treatment, config)
+    for picture, example in zip(drawn, input_pipeline.eval_dataset(manifest, split, parts.held_out), strict=True):
+        image = example["image"].numpy()
+        decision, _ = answer(image)
+        width = image.shape[1]
+        np.testing.assert_array_equal(picture[:, :width], image)
+        np.testing.assert_array_equal(picture[:, 2 * width :], pictures.colorize(decision, manifest.table))
+        plain = treatment.native(model(image[None])).numpy()[0]
+        assert np.mean(decision != plain) > 0.01
