@@ -39,6 +39,14 @@ def test_the_page_is_filled_from_the_study_and_a_disagreement_is_found(tmp_path)
         fill_markdown.fill_page(str(page), check=True)
 
 
+def test_a_contrast_whose_runs_are_not_made_has_no_values_yet(tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.json").write_text(json.dumps({"contrasts": [{"key": "c", "seeds": []}]}))
+    for form in ("values", "interval"):
+        spot = f"<!--s/contrasts/c {form}-->not yet measured<!--/-->"
+        assert fill_markdown.fill(spot, str(tmp_path)) == spot
+
+
 @pytest.mark.parametrize("content", [None, "", '{"contrasts": [', "[]"])
 def test_a_page_keeps_its_numbers_where_their_study_is_missing_or_damaged(tmp_path, content):
     page, file = tmp_path / "answer.md", tmp_path / "study" / "camvid" / "study.json"

@@ -181,7 +181,7 @@ def _contrasts(entries):
 
 def _values(entry):
     """The differences seed by seed."""
-    return ", ".join(measures.signed(value) for value in entry["values"])
+    return ", ".join(measures.signed(value) for value in entry.get("values", ())) or NOT_YET
 
 
 def _median(entry):
