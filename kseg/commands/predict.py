@@ -66,6 +66,8 @@ _PARALLEL = flags.DEFINE_integer("parallel", 4, "Images at work at the same time
 _BITS = flags.DEFINE_enum(
     "bits", "0", ["0", "8", "10", "12", "14", "16"], "Bits that 16-bit pictures use; 0: all 16, dark ones refused."
 )
+_OF_SERVERS = ("model_name", "model_label", "model_version", "header", "ca_file", "client_cert", "client_key")
+_OF_SERVERS += ("deadline_seconds",)
 
 
 def main(argv):
@@ -108,6 +110,10 @@ def main(argv):
 
 def _opened():
     """The model on a server, or in this process."""
+    if not _SERVER.value:
+        given = [name for name in _OF_SERVERS if flags.FLAGS[name].present]
+        if given:
+            raise ValueError(f"--{given[0]} is for a model on a server; leave it out, or give --server.")
     is_run = not _SERVER.value and os.path.isfile(os.path.join(_MODEL.value, "config.json"))
     if _AVERAGE.value and not is_run:
         raise ValueError(

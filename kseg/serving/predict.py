@@ -6,7 +6,9 @@ answers. TensorFlow is loaded by `Local` alone. What may be written over, and wh
 
 import concurrent.futures
 import contextlib
+import hashlib
 import io
+import json
 import math
 import os
 import pathlib
@@ -48,6 +50,8 @@ class _Answering:
         ids = about["official_ids"]
         self.official_ids = bytes(ids) + bytes(256 - len(ids))  # of each byte of a mask
         self.abstain = about["num_classes"]
+        # What predictions.json tells models apart by where address and version do not: a run, or an export made again.
+        self.said = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def predict_files(
@@ -105,7 +109,7 @@ def predict_files(
         jobs = [job for job in jobs if job in is_left]
     record.check([(source, stem) for source, stem in jobs], kinds, overwrite or skip_existing)
     answering = _Answering(model)
-    others = record.by_others([stem for _, stem in done], model.address, answering.model.version)
+    others = record.by_others([stem for _, stem in done], model.address, answering.model.version, answering.said)
     if others:
         report(f"{others} of them by another model or version; --overwrite does them again")
     record.begin(jobs, kinds, model.address)
@@ -140,7 +144,7 @@ def predict_files(
             with lock:
                 if stopped.is_set():
                     return source, "stopped"
-                record.write(source, stem, files, {**facts, "version": used.model.version})
+                record.write(source, stem, files, {**facts, "version": used.model.version, "about": used.said})
                 state["done"] += 1
         except (ValueError, OSError) as error:
             if isinstance(error, client.ServingError) and error.code == "UNAVAILABLE":

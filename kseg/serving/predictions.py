@@ -55,6 +55,8 @@ class Record:
         digest = self._files[real]
         if digest is None:
             return True
+        if not os.path.exists(real):  # removed since
+            return False
         with open(real, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
 
@@ -67,12 +69,16 @@ class Record:
             for name, path in paths.items()
         )
 
-    def by_others(self, stems, model, version):
-        """How many of the images another model did, or another version of this one."""
+    def by_others(self, stems, model, version, about):
+        """How many of the images another model did, or another version of this one, or one that says other things of
+        itself."""
         entries = [self._images[stem] for stem in stems]
         known = [entry for entry in entries if "model" in entry]  # which early records do not say
-        same = os.path.normpath(model)
-        return sum((os.path.normpath(entry["model"]), entry.get("version")) != (same, version) for entry in known)
+        same = os.path.normpath(model), version, about
+        return sum(
+            (os.path.normpath(entry["model"]), entry.get("version"), entry.get("about", about)) != same
+            for entry in known
+        )
 
     def check(self, jobs, kinds, overwrite):
         """Raises a ValueError if a file that is there would be written over and may not be."""

@@ -44,6 +44,9 @@ def test_certificates_are_given_by_flags(tmp_path):
         (["--server=grpc://me:SECRET@h:1/prefix"], "server 'grpc://h:1/prefix': gRPC has no prefix"),
         (["--server=https://no-such-host.invalid"], "the name no-such-host.invalid cannot be resolved"),
         (["--server=http://127.0.0.1:1", "--average=flip"], "export with kseg export --average"),
+        (["--model=e", "--model_version=2"], "--model_version is for a model on a server"),
+        (["--model=e", "--header=SECRET: x"], "--header is for a model on a server"),
+        (["--model=e", "--deadline_seconds=3"], "--deadline_seconds is for a model on a server"),
     ],
 )
 def test_a_mistake_is_one_line_without_secrets(tmp_path, arguments, words):

@@ -300,6 +300,29 @@ def test_going_on_says_what_another_model_did_and_does_changed_images_again(stre
     assert again.asked == [(street / "s.png").read_bytes()]
 
 
+def test_a_model_of_the_same_name_that_was_made_again_is_another_one(street, tmp_path):
+    out, lines = tmp_path / "out", []
+    run([street], out)
+    retrained = ABOUT | {"weights_sha256": "0" * 64}
+    assert run([street], out, Fake(retrained), skip_existing=True, report=lines.append) == []
+    assert lines[-1] == "1 of them by another model or version; --overwrite does them again"
+    lines.clear()
+    run([street], out, Fake(), skip_existing=True, report=lines.append)
+    assert lines == ["1 images were done by an earlier run"]
+
+
+def test_what_was_removed_from_the_folder_is_done_again(street, tmp_path):
+    out = tmp_path / "out"
+    run([street], out)
+    for name in ("s_mask.png", "s_overlay.png"):
+        (out / name).unlink()
+        again = Fake()
+        assert run([street], out, again, skip_existing=True) == [] and len(again.asked) == 1
+        assert (out / name).exists()
+    # Below the folder that is asked for, its own files are passed over, removed or not.
+    assert run([tmp_path], out, Fake(), skip_existing=True) == []
+
+
 @pytest.mark.parametrize(
     "text",
     ["[" * 200_000, '{"images": [{"stem": 5, "files": {}}]}', '{"images": [{"stem": "s", "files": null}]}', "\0"],
