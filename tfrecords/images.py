@@ -219,7 +219,10 @@ def _check_jpeg(data: bytes, name: str) -> Header:
     if header is None or not scanned:
         raise ValueError(f"{name} is not a valid JPEG: frame header or pixel data is missing")
     if position != len(data):
-        raise ValueError(f"{name} has {len(data) - position} bytes after the JPEG's end; copy it again")
+        raise ValueError(
+            f"{name} has {len(data) - position} bytes after the JPEG's end, as phones append a film or more pictures; "
+            "open it and save it again as JPEG or PNG"
+        )
     if header.bit_depth != 8 or header.color not in ("grey", "RGB", "CMYK"):
         raise ValueError(f"{name} is {header.color}, {header.bit_depth} bits; expected 8-bit grey or colour")
     return header

@@ -56,12 +56,12 @@ def look(data: bytes, name: str) -> tuple[Header, int]:
             raise ValueError(f"{name} holds {picture.n_frames} pictures; expected one")
         depth, color = _MODES.get(picture.mode, (8, picture.mode))
         depth = 16 if _is_wide_tiff(picture) else depth
-        orientation = picture.getexif().get(_ORIENTATION, 1)
+        turn = orientation(picture)
         width, height = picture.size
-        if picture.format == "TIFF" and orientation in (5, 6, 7, 8):  # Pillow gives the size that it will turn it to
+        if picture.format == "TIFF" and turn in (5, 6, 7, 8):  # Pillow gives the size that it will turn it to
             height, width = width, height
         images.check_size(height, width, name)
-        return Header(picture.format.lower(), height, width, depth, color), _valid(orientation)
+        return Header(picture.format.lower(), height, width, depth, color), turn
 
 
 def is_plain(header: Header, orientation: int) -> bool:
@@ -175,16 +175,18 @@ def _is_wide_tiff(picture: Image.Image) -> bool:
     return len(bits) > 1 and max(bits) == 16
 
 
-def _valid(orientation) -> int:
-    return orientation if orientation in range(2, 9) else 1
+def orientation(picture: Image.Image) -> int:
+    """EXIF's of an open picture, 1 to 8; EXIF that nobody can read turns nothing, for any viewer."""
+    try:
+        found = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Pillow raises whatever its parser meets
+        return 1
+    return found if found in range(2, 9) else 1
 
 
 def _orientation(data: bytes, name: str) -> int:
     with _opened(data, name) as picture:
-        try:
-            return _valid(picture.getexif().get(_ORIENTATION, 1))
-        except Exception:  # EXIF that nobody can read turns nothing, for any viewer
-            return 1
+        return orientation(picture)
 
 
 def _opened(data: bytes, name: str) -> Image.Image:

@@ -73,6 +73,7 @@ def _convert():
         val_list=_VAL_LIST.value,
         test_list=_TEST_LIST.value,
         pairs=_PAIRS.value,
+        skip_damaged=bool(flags.FLAGS.skip_damaged),
     )
     last = []
 

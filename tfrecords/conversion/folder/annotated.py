@@ -88,7 +88,9 @@ def read(kind: str, options: Options, table, passed: pairing.Passed, say):
 
 
 def _pair(key, image, frame, reader, ids) -> tfrecords.Pair:
-    stem = os.path.splitext(key)[0]
+    stem, suffix = os.path.splitext(key)
+    if suffix.lower() not in layouts.pixels.SUFFIXES:  # a key without one, of which "a_jpg.rf.0123" has a point
+        stem = key
     if frame is None:
         return tfrecords.Pair(pairing.image_id(stem), image)
     payload = notes.payload(frame, ids)
@@ -123,10 +125,10 @@ def _sources(kind, options, passed) -> list[tuple]:
         for split, pictures in made.items():
             texts = {key: yolo.label_of(picture, "labels", (".txt",)) for key, picture in pictures.items()}
             texts = {key: path for key, path in texts.items() if path}
-            sources.append((split, pictures, yolo.read(pictures, texts, classes, passed), root))
+            sources.append((split, pictures, yolo.read(pictures, texts, classes, passed, options.skip_damaged), root))
         return sources
     if kind == "supervisely":
-        return _of_supervisely(root, passed)
+        return _of_supervisely(root, options, passed)
     if kind in ("coco", "cvat"):
         reader, pattern = {"coco": (coco.read, ".json"), "cvat": (cvat.read, ".xml")}[kind]
         files = [root] if root.is_file() else pairing.find(root, (pattern,), pairing.Passed())
@@ -139,20 +141,27 @@ def _sources(kind, options, passed) -> list[tuple]:
             raise FileNotFoundError(f"{root} has no *{pattern}; expected annotations of {kind}")
         return [_of_file(reader, path, root, options, len(files) > 1, passed) for path in files]
     sources = []
-    for split, image_folder, label_folder in layouts.split_folders(options):
+    for split, image_folder, label_folder in layouts.split_folders(options, passed):
         if label_folder is None:
             raise FileNotFoundError(f"{options.labels_dir} has no folder for {image_folder}")
         images = layouts.by_name(image_folder, passed)
         if kind == "labelme":
             other = pairing.Passed() if image_folder == label_folder else passed
             paths = pairing.find(label_folder, (".json",), other)
-            sources.append((split, images, labelme.read(label_folder, paths, passed), label_folder))
+            sources.append(
+                (split, images, labelme.read(label_folder, paths, passed, options.skip_damaged), label_folder)
+            )
         else:
             pictures = {os.path.splitext(key)[0]: path for key, path in images.items()}
             other = pairing.Passed() if image_folder == label_folder else passed
             texts = pairing.keyed(pairing.find(label_folder, (".txt",), other), label_folder)
-            texts = {key: path for key, path in texts.items() if key in pictures or _is_yolo(path)}
-            sources.append((split, pictures, yolo.read(pictures, texts, [], passed), label_folder))
+            texts = {key: path for key, path in texts.items() if key in pictures or _is_annotation(path, passed)}
+            for lone in sorted(texts.keys() - pictures.keys()):
+                if options.unlabelled == "error" and not options.lists:
+                    raise ValueError(f"{texts[lone]} has no picture of the same name; --unlabelled=skip passes it over")
+                passed.add("annotated images that are not there", texts[lone])
+            drawn = yolo.read(pictures, texts, [], passed, options.skip_damaged)
+            sources.append((split, pictures, drawn, label_folder))
     return sources
 
 
@@ -168,13 +177,14 @@ def _of_file(reader, path, root, options, several: bool, passed) -> tuple:
     return split, layouts.by_name(folder, passed), reader(path, passed), path
 
 
-def _of_supervisely(root, passed) -> list[tuple]:
+def _of_supervisely(root, options, passed) -> list[tuple]:
     sources: dict[str, tuple] = {}
     for dataset in supervisely.datasets(root):
         split = pairing.SPLITS.get(dataset.name.lower(), "")
-        images = {f"{dataset.name}/{key}": path for key, path in layouts.by_name(dataset / "img", passed).items()}
-        found = supervisely.read(dataset, root, passed)
-        found.frames = {f"{dataset.name}/{key}": frame for key, frame in found.frames.items()}
+        name = supervisely.name_of(dataset, root)
+        images = {f"{name}/{key}": path for key, path in layouts.by_name(dataset / "img", passed).items()}
+        found = supervisely.read(dataset, root, passed, options.skip_damaged)
+        found.frames = {f"{name}/{key}": frame for key, frame in found.frames.items()}
         if split in sources:
             sources[split][1].update(images)
             sources[split][2].frames.update(found.frames)
@@ -209,6 +219,14 @@ def _by_content(root: pathlib.Path, options: Options) -> str:
             return "coco"
         raise ValueError(f"{found['.json']} is neither labelme's nor COCO's JSON; give --label_format")
     return "cvat" if ".xml" in found else "yolo" if ".txt" in found else MASKS
+
+
+def _is_annotation(path: pathlib.Path, passed) -> bool:
+    """As `_is_yolo`; another text, such as a list of classes, is counted."""
+    is_one = _is_yolo(path)
+    if not is_one:
+        passed.add("texts that are no annotations", path)
+    return is_one
 
 
 def _is_yolo(path: pathlib.Path) -> bool:

@@ -1,5 +1,6 @@
 """COCO's JSON: images, annotations (polygons or run lengths) and categories."""
 
+import collections
 import json
 import pathlib
 
@@ -24,7 +25,12 @@ def read(path: pathlib.Path, passed) -> notes.Notes:
             for row in found["categories"]
         ]
         listed = {row["id"]: row for row in found["images"]}
+        if len(listed) < len(found["images"]):
+            raise ValueError(f"ids of images must differ, got {len(found['images'])} images with {len(listed)} ids")
         drawn: dict = {number: [] for number in listed}
+        named = collections.Counter(str(row["file_name"]) for row in listed.values())
+        if named and max(named.values()) > 1:
+            raise ValueError(f"two images have the file name {named.most_common(1)[0][0]!r}; list each once")
         known = {row["key"] for row in rows}
         if not all(type(key) is int for key in known):
             raise ValueError("ids of categories must be whole numbers")

@@ -65,6 +65,12 @@ def convert(options: Options, records_dir: str | os.PathLike, say=print, whole=N
     workers, progress = write.get("num_workers", 0), write.get("progress", False)
     own_table = table is None
     seen = survey.look(labelled, watched, workers, progress, own_table)
+    if of_masks and seen.as_ids and not seen.in_color and not by_color:
+        # In one of them black may be a class's colour; what another shows as ids, it is there too.
+        say("masks have three equal channels and none is in colour: all are read as ids; --label_format=rgb: colours")
+        of_ids = True
+        labelled = [dataclasses.replace(pair, reader=masks.Reader()) for pair in labelled]
+        seen = survey.look(labelled, watched, workers, progress, own_table)
     if of_masks:
         table, reader = settled.settled(table, splits, seen, of_ids, say, preset is not None)
         splits = {

@@ -35,6 +35,8 @@ def read(path: pathlib.Path, passed) -> notes.Notes:
         declared, frames = bool(rows), {}
         for image in root.iterfind("image"):
             name, size = image.attrib["name"], (int(image.attrib["height"]), int(image.attrib["width"]))
+            if name in frames:
+                raise ValueError(f"image {name} is there twice; export each task by itself, or rename one")
             try:
                 frames[name] = notes.Frame(path, *size, _drawn(image, rows, declared, passed, path))
             except ValueError as error:

@@ -8,6 +8,8 @@ FRACTION = 0.1  # where nothing says how much
 def with_val(splits, options, say) -> dict[str, list]:
     """Splits by their names; one without a name, or train without val, is cut in two, by whole sequences if possible.
 
+    Images of no split beside those of train or val are trained on.
+
     Splits of --train_list or --pairs are cut where --val_fraction asks for it.
 
     Raises:
@@ -17,6 +19,9 @@ def with_val(splits, options, say) -> dict[str, list]:
     if fraction is not None and not 0 <= fraction < 1:
         raise ValueError(f"--val_fraction is {fraction}; expected 0 (none) to below 1")
     pairs = splits.pop("", None)
+    if pairs is not None and splits.keys() & {"train", "val"}:
+        say(f"train: {len(pairs)} images of no split are among them")
+        splits, pairs = splits | {"train": [*splits.get("train", []), *pairs]}, None
     if pairs is None:
         if fraction and "val" in splits:
             raise ValueError("--val_fraction is given, but there is a folder of val; leave it out")

@@ -10,13 +10,14 @@ import pathlib
 from tfrecords.conversion.folder import notes
 
 
-def read(folder: pathlib.Path, paths, passed) -> notes.Notes:
+def read(folder: pathlib.Path, paths, passed, skip_damaged: bool = False) -> notes.Notes:
     """Classes by name, and what is drawn in each image, in the file's order.
 
     Args:
       folder: below which `paths` lie.
       paths: the JSON files.
       passed: counts shapes without an area.
+      skip_damaged: of a file that is none, give a frame that says so.
 
     Raises:
       ValueError: a file is no such file.
@@ -38,7 +39,10 @@ def read(folder: pathlib.Path, paths, passed) -> notes.Notes:
             frame = notes.Frame(path, int(found["imageHeight"]), int(found["imageWidth"]), drawn)
         except (KeyError, TypeError, AttributeError, ValueError, IndexError, RecursionError) as error:
             what = f"{type(error).__name__} {error}" if not isinstance(error, ValueError) else str(error)
-            raise ValueError(f"{path}: it is no JSON of labelme: {' '.join(what.split())}") from error
+            said = f"{path}: it is no JSON of labelme: {' '.join(what.split())}"
+            if not (skip_damaged and notes.is_damage(error)):
+                raise ValueError(said) from error
+            frame = notes.Frame(path, 1, 1, [], said)
         # Its own name, rather than imagePath, which is where the picture was when it was labelled.
         frames[path.relative_to(folder).with_suffix("").as_posix()] = frame
     return notes.Notes(list(rows.values()), frames)

@@ -5,6 +5,7 @@ masks, a YAML of Ultralytics with masks_dir, or a project of Supervisely with ma
 of names.
 """
 
+import collections
 import dataclasses
 import os
 import pathlib
@@ -75,25 +76,49 @@ def is_supervisely(options: Options) -> bool:
     return supervisely.is_project(pathlib.Path(options.labels_dir or options.images_dir))
 
 
-def split_folders(options: Options) -> list[tuple[str, pathlib.Path, pathlib.Path]]:
-    """(split, folder of pictures, folder of labels): folders train, val, test; or ("", ...) where there are none."""
+def split_folders(options: Options, passed: pairing.Passed) -> list[tuple[str, pathlib.Path, pathlib.Path]]:
+    """(split, folder of pictures, folder of labels or None): folders train, val, test; ("", ...) where there are none.
+
+    Raises:
+      ValueError, OSError: folders that are not there; of train and val, those of labels too, unless options.unlabelled
+        says what becomes of such pictures.
+    """
     if not options.images_dir:  # "" would mean the current folder
         raise ValueError("--images_dir is missing or empty; see --help")
     image_root, label_root = pathlib.Path(options.images_dir), pathlib.Path(options.labels_dir or options.images_dir)
     for flag, root in (("labels_dir", label_root), ("images_dir", image_root)):
         if not root.is_dir():
             raise FileNotFoundError(f"--{flag}={files.place(root)} is not a folder")
-    made = []
+    made, left = [], []
     for place in sorted(image_root.iterdir()):
-        if place.is_dir() and place.name.lower() in pairing.SPLITS:
+        if not (place.is_dir() and place.name.lower() in pairing.SPLITS):
+            left.append(place)
+        else:
             beside = (
                 label_root / place.name if (label_root / place.name).is_dir() else _same_split(label_root, place.name)
             )
             if (place / "images").is_dir() and beside:  # train/images beside train/labels
                 named = [beside / name for name in _LABEL_FOLDERS if (beside / name).is_dir()]
                 place, beside = (place / "images", named[0]) if named else (place, beside)
-            made.append((pairing.SPLITS[_split_name(place)], place, beside))
-    return made or [("", image_root, label_root)]
+            split = pairing.SPLITS[_split_name(place)]
+            if beside is None and split != "test" and options.unlabelled == "error":
+                there = ", ".join(sorted(p.name for p in label_root.iterdir() if p.is_dir())) or "none"
+                raise ValueError(
+                    f"{label_root} has no folder {place.name} of the labels of {place} (its folders: {there}); rename "
+                    "the one that is meant, or --unlabelled=skip passes these pictures over, keep keeps them"
+                )
+            if beside is None and split != "test" and options.unlabelled == "skip":
+                passed.add("folders of pictures without one of labels", place)
+                continue
+            made.append((split, place, beside))
+    if not made:
+        return [("", image_root, label_root)]
+    used = {label_root, *(folder for _, _, labelled in made if labelled for folder in (labelled, *labelled.parents))}
+    others = [] if label_root == image_root else sorted(label_root.iterdir())
+    for place in (*left, *others):
+        if place not in used and not place.name.startswith("."):
+            passed.add(f"{'folders' if place.is_dir() else 'files'} beside those of splits", place)
+    return made
 
 
 def _split_name(place: pathlib.Path) -> str:
@@ -150,7 +175,7 @@ def _of_folders(options, preset, passed) -> list[Part]:
     image_suffix = options.image_suffix or (preset.image_suffix if preset else "")
     label_suffix = options.label_suffix or (preset.label_suffix if preset else "")
     parts = []
-    for name, images, label_folder in split_folders(options):
+    for name, images, label_folder in split_folders(options, passed):
         if label_folder is None:
             some = _keyed([images], images, pixels.SUFFIXES, image_suffix, options.image_suffix, passed)
             parts.append(Part(name, some, None))
@@ -266,18 +291,27 @@ def _of_supervisely(root, options, passed):
         for folder, kinds, into in (("img", pixels.SUFFIXES, part.images), ("masks_machine", _MASKS, part.labels)):
             if (dataset / folder).is_dir():
                 keyed = pairing.keyed(pairing.find(dataset / folder, kinds, passed), dataset / folder)
-                into.update({f"{dataset.name}/{key}": path for key, path in keyed.items()})
+                name = supervisely.name_of(dataset, root)
+                into.update({f"{name}/{key}": path for key, path in keyed.items()})
     return list(parts.values()), table
 
 
 def _listed(parts, lists, passed, strict) -> list[Part]:
+    often = collections.Counter(key for part in parts for key in part.images)
     images: dict = {}
     label_files: dict = {}
+    sequences: dict = {}
     for part in parts:
-        images |= part.images
-        label_files |= part.labels or {}
+        # A name that several splits have is told apart by its split, as its folder is.
+        named = {key: f"{part.split}/{key}" if often[key] > 1 else key for key in part.images}
+        images |= {named[key]: path for key, path in part.images.items()}
+        label_files |= {named.get(key, key): path for key, path in (part.labels or {}).items()}
+        sequences |= {named[key]: pairing.sequence(key) for key in part.images if named[key] != key}
+        sequences |= {named[key]: name for key, name in (part.sequences or {}).items()}
     made = []
     for split, keys in chosen(images, lists, passed, strict).items():
         these = {key: label_files[key] for key in keys if key in label_files}
-        made.append(Part(split, {key: images[key] for key in keys}, these or None))
+        # Of a test split labels may be nobody's to have; of another one they are missing.
+        these = these or (None if split == "test" else these)
+        made.append(Part(split, {key: images[key] for key in keys}, these, sequences))
     return made

@@ -14,6 +14,7 @@ from PIL import Image
 from tfrecords import errors, images, png
 
 _LOSSLESS = ("PNG", "TIFF", "BMP")
+_BITS_PER_SAMPLE = 258  # TIFF's tag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +49,19 @@ class Reader:
             return values
         return np.frombuffer(values.tobytes().translate(self.lookup), np.uint8).reshape(values.shape)
 
+    def are_ids(self, values: np.ndarray) -> bool:
+        """Whether what `decode` gives is no colours of this reader, but ids that are stored as three equal channels."""
+        if values.ndim == 2 or not self.colors or not is_grey(values):
+            return False
+        found, known = np.unique(values[..., 0]).tolist(), {number for *_, number, _ in self.colors}
+        return set(found) <= known and any(_color_lookup(self.colors)[value * 0x010101] < 0 for value in found)
+
     def _of_colors(self, values: np.ndarray, name: str) -> np.ndarray:
         codes = packed(values)
         ids = _color_lookup(self.colors)[codes]
         if ids.min() < 0:
-            if (values[..., 0] == values[..., 1]).all() and (values[..., 0] == values[..., 2]).all():
-                known = {number for *_, number, _ in self.colors}
-                if set(np.unique(values[..., 0]).tolist()) <= known:
-                    return np.ascontiguousarray(values[..., 0])  # ids, stored as three equal channels
+            if self.are_ids(values):
+                return np.ascontiguousarray(values[..., 0])
             code = int(codes[ids < 0][0])
             color, count = (code >> 16, code >> 8 & 255, code & 255), int((codes == code).sum())
             near = min(self.colors, key=lambda c: sum((a - b) ** 2 for a, b in zip(c, color)))
@@ -84,11 +90,11 @@ def decode(data: bytes, name: str, by_color: bool = False) -> np.ndarray:
         if (header.color == "palette" and not by_color) or (header.color == "grey" and header.bit_depth == 8):
             return images.decode_map(data, name, header)
         png.check_pixels(data, name)
-        if header.bit_depth == 16 and header.color.startswith("RGB"):
+        if header.bit_depth == 16 and header.color != "grey":
             raise ValueError(f"label {name} is {header.color} of 16 bits; expected ids, or colours of 8 bits")
-        values = _unscaled(_array(data, name), header)
+        values = _unscaled(_array(data, name, by_color), header.bit_depth if header.color == "grey" else 8)
     else:
-        values = _array(data, name)
+        values = _array(data, name, by_color)
     if values.ndim == 2 and values.dtype != np.uint8:
         over = values[(values < 0) | (values > 255)]
         if over.size:
@@ -108,11 +114,16 @@ def palette_of(data: bytes, name: str) -> dict[int, tuple[int, int, int]]:
 
 def grey_of(values: np.ndarray, name: str) -> np.ndarray:
     """The one channel of a colour picture whose three are equal; ValueError where they are not."""
-    if not ((values[..., 0] == values[..., 1]).all() and (values[..., 0] == values[..., 2]).all()):
+    if not is_grey(values):
         raise ValueError(
             f"label {name} is in colour, and the classes have no colours; give them with --classes (id, name, color)"
         )
     return np.ascontiguousarray(values[..., 0])
+
+
+def is_grey(values: np.ndarray) -> bool:
+    """Whether the three channels of colours uint8 [H, W, 3] are equal everywhere."""
+    return bool((values == values[..., :1]).all())
 
 
 def packed(values: np.ndarray) -> np.ndarray:
@@ -121,7 +132,7 @@ def packed(values: np.ndarray) -> np.ndarray:
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 
 
-def _array(data: bytes, name: str) -> np.ndarray:
+def _array(data: bytes, name: str, by_color: bool) -> np.ndarray:
     try:
         picture = Image.open(io.BytesIO(data), formats=_LOSSLESS)
         if getattr(picture, "n_frames", 1) != 1:
@@ -129,25 +140,29 @@ def _array(data: bytes, name: str) -> np.ndarray:
         if picture.width * picture.height > images.MAX_PIXELS:
             raise ValueError(f"it is {picture.height}x{picture.width}")
         picture.load()
+        depths = picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)) if picture.format == "TIFF" else (8,)
+        if len(depths) > 1 and max(depths) > 8:  # of which Pillow gives the upper bytes
+            raise ValueError(f"it is a TIFF of {len(depths)} channels of {max(depths)} bits; expected ids, or 8 bits")
         if picture.mode == "P":
-            picture = picture.convert("RGB") if data[:8] == png.SIGNATURE else picture
+            picture = picture.convert("RGB") if by_color else picture
         elif picture.mode in ("RGBA", "RGBX"):
             picture = picture.convert("RGB")
         elif picture.mode in ("LA", "PA"):
             picture = picture.getchannel(0)
         elif picture.mode not in ("1", "L", "RGB", "I", "I;16", "I;16B"):
             raise ValueError(f"its pixels are of mode {picture.mode}")
-        return np.array(picture, np.uint8) if picture.mode == "1" else np.asarray(picture)
+        values = np.array(picture, np.uint8) if picture.mode == "1" else np.asarray(picture)
+        return _unscaled(values, depths[0]) if picture.format == "TIFF" and picture.mode == "L" else values
     except MemoryError:
         raise
     except Exception as error:
         raise ValueError(f"label {name} cannot be read as ids (PNG, TIFF or BMP): {errors.one_line(error)}") from error
 
 
-def _unscaled(values: np.ndarray, header: png.Header) -> np.ndarray:
+def _unscaled(values: np.ndarray, bit_depth: int) -> np.ndarray:
     """Grey of 2 or 4 bits comes out of the decoder stretched to 0..255."""
-    if header.color == "grey" and header.bit_depth in (2, 4) and values.dtype == np.uint8:
-        return values // (255 // (2**header.bit_depth - 1))
+    if bit_depth in (2, 4) and values.dtype == np.uint8:
+        return values // (255 // (2**bit_depth - 1))
     return values
 
 

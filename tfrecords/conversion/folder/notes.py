@@ -6,6 +6,7 @@ overlap, the later one stays; pixels that none covers are void, or a class.
 
 import dataclasses
 import difflib
+import json
 import pathlib
 
 from tfrecords import labels
@@ -23,12 +24,14 @@ class Frame:
       height, width: of the picture, px, upright.
       shapes: [[class, kind, value], ...] in the order of painting; class as in `Notes.rows`, the rest as in
         shapes.paint.
+      damage: what is wrong with the file, where --skip_damaged is to pass it over.
     """
 
     path: pathlib.Path
     height: int
     width: int
     shapes: list
+    damage: str = ""
 
 
 @dataclasses.dataclass
@@ -36,12 +39,18 @@ class Notes:
     """What the files of one split say.
 
     Attributes:
-      rows: of classes: "key", by which shapes name them, "name", and "id", "color", "void" as far as known.
+      rows: of classes: "key", by which shapes name them, "name", and "id", "color", "void" as far as known; "counted"
+        where nothing names them.
       frames: the picture's name, as the files give it -> Frame.
     """
 
     rows: list[dict]
     frames: dict[str, Frame]
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether a file of JSON is cut off or empty, and not one of something else."""
+    return isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
 
 
 def joined(many: list[Notes], where) -> list[dict]:
@@ -51,6 +60,8 @@ def joined(many: list[Notes], where) -> list[dict]:
       ValueError: they differ; `where` are the files.
     """
     numbered = [notes for notes in many if any("id" in row for row in notes.rows)]
+    if numbered and all(row.get("counted") for notes in numbered for row in notes.rows):
+        return max((notes.rows for notes in numbered), key=len)  # a split may lack the highest class
     for notes, path in zip(many, where):
         if numbered and notes.rows != numbered[0].rows:
             raise ValueError(f"{path} has other categories than {where[0]}")
@@ -138,4 +149,6 @@ def by_table(table: labels.LabelTable, rows: list[dict], uncovered: str) -> tupl
 
 def payload(frame: Frame, ids: dict) -> bytes:
     """What shapes.Reader reads of a frame."""
+    if frame.damage:
+        return shapes.damaged(frame.damage)
     return shapes.payload(frame.height, frame.width, [[ids[key], kind, value] for key, kind, value in frame.shapes])

@@ -25,6 +25,7 @@ class Options:
     val_list: str = ""
     test_list: str = ""
     pairs: str = ""
+    skip_damaged: bool = False
 
     @property
     def lists(self) -> dict[str, str]:

@@ -36,6 +36,8 @@ class Reader:
     def read(self, data: bytes, name: str) -> np.ndarray:
         """Ids, uint8 [H, W]; ValueError naming the file where a shape is wrong."""
         found = json.loads(data)
+        if "damage" in found:
+            raise ValueError(found["damage"])
         height, width = (int(value) for value in found["size"])
         if not 0 < height * width <= images.MAX_PIXELS:
             raise ValueError(f"{name} says an image is {height}x{width}; expected 1 to {images.MAX_PIXELS} pixels")
@@ -52,6 +54,11 @@ class Reader:
 def payload(height: int, width: int, shapes: list) -> bytes:
     """What `Reader` reads, the same bytes for the same shapes."""
     return json.dumps({"size": [height, width], "shapes": shapes}, separators=(",", ":")).encode()
+
+
+def damaged(reason: str) -> bytes:
+    """A payload of which `Reader` says what is wrong."""
+    return json.dumps({"damage": reason}).encode()
 
 
 def paint(ids: np.ndarray, number: int, kind: str, value) -> None:

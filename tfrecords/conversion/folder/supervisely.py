@@ -9,6 +9,7 @@ import pathlib
 from tfrecords.conversion.folder import notes
 
 COLORS = "obj_class_to_machine_color.json"
+_WRONG = (KeyError, TypeError, AttributeError, ValueError, RecursionError)
 
 
 def is_project(folder: pathlib.Path) -> bool:
@@ -21,8 +22,18 @@ def datasets(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(path.parent for path in folder.glob("**/img") if path.is_dir())
 
 
-def read(dataset: pathlib.Path, project: pathlib.Path, passed) -> notes.Notes:
+def name_of(dataset: pathlib.Path, folder: pathlib.Path) -> str:
+    """A data set's place in its project: two that lie in other ones may have the same name."""
+    return dataset.name if dataset == folder else dataset.relative_to(folder).as_posix()
+
+
+def read(dataset: pathlib.Path, project: pathlib.Path, passed, skip_damaged: bool = False) -> notes.Notes:
     """Classes in the project's order, and what is drawn in each image of a data set, in the file's order.
+
+    Args:
+      dataset, project: folders.
+      passed: counts shapes without an area.
+      skip_damaged: of a file that is none, give a frame that says so.
 
     Raises:
       ValueError: a file is no such file.
@@ -35,22 +46,35 @@ def read(dataset: pathlib.Path, project: pathlib.Path, passed) -> notes.Notes:
         ]
         frames = {}
         for path in sorted((dataset / "ann").glob("*.json")):
-            found = json.loads(path.read_bytes())
-            drawn = []
-            for thing in found["objects"]:
-                kind, value = _shape(thing)
-                if kind is None:
-                    passed.add("shapes without an area", f"{path}: {value}")
-                    continue
-                if not any(row["key"] == thing["classTitle"] for row in rows):
-                    raise ValueError(f"class {thing['classTitle']!r} is not in meta.json")
-                drawn.append([thing["classTitle"], kind, value])
-            size = int(found["size"]["height"]), int(found["size"]["width"])
-            frames[path.name.removesuffix(".json")] = notes.Frame(path, *size, drawn)
+            try:
+                frame = _frame(path, rows, passed)
+            except _WRONG as error:
+                if not (skip_damaged and notes.is_damage(error)):
+                    raise
+                frame = notes.Frame(path, 1, 1, [], _said(path, error))
+            frames[path.name.removesuffix(".json")] = frame
         return notes.Notes(rows, frames)
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        what = f"{type(error).__name__} {error}" if not isinstance(error, ValueError) else str(error)
-        raise ValueError(f"{path}: it is no file of Supervisely: {' '.join(what.split())}") from error
+    except _WRONG as error:
+        raise ValueError(_said(path, error)) from error
+
+
+def _frame(path, rows, passed) -> notes.Frame:
+    found = json.loads(path.read_bytes())
+    drawn = []
+    for thing in found["objects"]:
+        kind, value = _shape(thing)
+        if kind is None:
+            passed.add("shapes without an area", f"{path}: {value}")
+            continue
+        if not any(row["key"] == thing["classTitle"] for row in rows):
+            raise ValueError(f"class {thing['classTitle']!r} is not in meta.json")
+        drawn.append([thing["classTitle"], kind, value])
+    return notes.Frame(path, int(found["size"]["height"]), int(found["size"]["width"]), drawn)
+
+
+def _said(path, error) -> str:
+    what = f"{type(error).__name__} {error}" if not isinstance(error, ValueError) else str(error)
+    return f"{path}: it is no file of Supervisely: {' '.join(what.split())}"
 
 
 def _shape(thing: dict):

@@ -23,7 +23,8 @@ class Survey:
     Attributes:
       pixels: int64 [256], of each id.
       colors: packed colour -> pixels, of masks of three channels without a table.
-      in_color: whether any of these is in colour; else all three channels of each are the same ids.
+      in_color: whether any mask of three channels is in colour; else all three of each are the same.
+      as_ids: whether any of these holds ids, by masks.Reader.are_ids.
       void: sequence -> [frames, int32 [H, W], in how many a position is void].
     """
 
@@ -31,6 +32,7 @@ class Survey:
     void: dict
     colors: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     in_color: bool = False
+    as_ids: bool = False
 
 
 def look(pairs, void_ids, num_workers: int, progress: bool, allow_colors: bool = False) -> Survey:
@@ -57,6 +59,7 @@ def look(pairs, void_ids, num_workers: int, progress: bool, allow_colors: bool =
         total.pixels += part.pixels
         total.colors.update(part.colors)
         total.in_color |= part.in_color
+        total.as_ids |= part.as_ids
         if total.in_color and len(total.colors) > _MAX_COLORS:
             raise ValueError(
                 f"the masks are in colour and have more than {_MAX_COLORS} colours; name them with --classes (id, "
@@ -101,9 +104,15 @@ def _look(pairs, watched, void_ids, allow_colors, count) -> Survey:
             if values.ndim == 3:  # of one frame in grey alone nobody knows whether it is ids or colours
                 codes, pixels = np.unique(masks.packed(values), return_counts=True)
                 part.colors.update(dict(zip(codes.tolist(), pixels.tolist())))
-                if not (values == values[..., :1]).all():
+                if not masks.is_grey(values):
                     part.in_color = True
                     continue
+            ids = pair.reader.ids_of(values, pair.label_path)
+        elif isinstance(pair.reader, masks.Reader):
+            values = masks.decode(data, pair.label_path, pair.reader.by_color)
+            if values.ndim == 3:
+                part.in_color |= not masks.is_grey(values)
+                part.as_ids |= pair.reader.are_ids(values)
             ids = pair.reader.ids_of(values, pair.label_path)
         else:
             ids = (pair.reader.read if pair.reader else images.decode_map)(data, pair.label_name)

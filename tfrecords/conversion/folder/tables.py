@@ -33,12 +33,14 @@ VOID_NAMES = {
 }
 GEOMETRY_NAMES = {"ego vehicle", "ego car", "out of roi", "rectification border", "car mount"}
 _KEYS = {
-    "id": ("id", "value", "index", "label_id"),
+    "id": ("id", "value", "index", "label_id", "class_id"),
     "name": ("name", "title", "readable", "label", "class_name"),
     "class": ("class", "class_of", "train_name"),
     "void": ("void", "kind", "void_kind"),
     "color": ("color", "colour", "rgb", "color_rgb"),
 }
+# Columns of numbers that are no ids.
+_NO_IDS = {"r", "g", "b", "red", "green", "blue", "pixels", "count", *_KEYS["void"], *_KEYS["color"]}
 
 
 def default_color(number: int) -> tuple[int, int, int]:
@@ -85,7 +87,9 @@ def read(path: str | os.PathLike) -> labels.LabelTable:
             rows = _labelmap(text)
         else:
             rows = _csv_rows(text)
-        return from_rows(path.parent.name if path.stem in ("meta", "labelmap", "classes") else path.stem, rows)
+        return from_rows(
+            path.resolve().parent.name if path.stem in ("meta", "labelmap", "classes") else path.stem, rows
+        )
     except (ValueError, RecursionError) as error:
         reason = "it is no JSON" if isinstance(error, json.JSONDecodeError) else errors.one_line(error)
         raise ValueError(f"{path}: no table of classes can be read from it: {reason}") from error
@@ -123,7 +127,7 @@ def rows_of(found) -> list[dict]:
     if isinstance(found, list) and found and all(isinstance(row, str) for row in found):
         return [{"id": i, "name": name} for i, name in enumerate(found)]
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
-        return [_known_keys(row) for row in found]
+        return _known_rows(found)
     raise ValueError('expected a list of classes, or an object with "categories", "labels", "classes" or "names"')
 
 
@@ -205,7 +209,8 @@ def _csv_rows(text: str) -> list[dict]:
             if set(names) <= lowered.keys():
                 lowered["color"] = ",".join(lowered[n] for n in names)
         if any(lowered.values()):
-            rows.append(_known_keys(lowered))
+            rows.append(lowered)
+    rows = _known_rows(rows)
     if not rows or not any("name" in row or "class" in row for row in rows):
         raise ValueError('expected a CSV whose first line names columns, "name" among them (id, name, void, color)')
     return rows
@@ -227,6 +232,24 @@ def _labelmap(text: str) -> list[dict]:
     if not rows:
         raise ValueError("it has no line of a name")
     return rows
+
+
+def _known_rows(rows: list[dict]) -> list[dict]:
+    """Rows as of `_known_keys`.
+
+    Raises:
+      ValueError: none has an id, and a column of numbers may be meant to be it: rows would be numbered instead.
+    """
+    known = [_known_keys(row) for row in rows]
+    if any("id" in row for row in known):
+        return known
+    for key in dict.fromkeys(str(key) for row in rows for key in row):
+        values = [str(row.get(key, "")).strip() for row in rows]
+        column, in_order = key.strip().lower(), [str(number) for number in range(len(rows))]
+        numbers = all(re.fullmatch(r"\d+", value) for value in values) and len(set(values)) == len(values)
+        if len(rows) > 1 and numbers and values != in_order and column not in _NO_IDS:
+            raise ValueError(f"no column is named id, and column {key!r} holds numbers; name it id, or leave it out")
+    return known
 
 
 def _known_keys(row: dict) -> dict:

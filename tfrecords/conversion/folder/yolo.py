@@ -10,7 +10,7 @@ import pathlib
 
 from PIL import Image
 
-from tfrecords import errors
+from tfrecords import errors, pixels
 from tfrecords.conversion.folder import notes, pairing, tables
 
 _SPLITS = ("train", "val", "test")
@@ -44,6 +44,12 @@ def splits(path: pathlib.Path, images_dir: str, suffixes, passed) -> tuple[dict,
             folder = place.parent if place.is_file() else place
             for picture in listed:
                 key = os.path.relpath(os.path.splitext(picture)[0], folder).replace(os.sep, "/").replace("../", "")
+                if pictures.get(key) == pathlib.Path(picture):
+                    passed.add("pictures that are listed twice", picture)
+                elif key in pictures:
+                    raise ValueError(
+                        f"{path}: {pictures[key]} and {picture} of {name} have the same name; give one of them another"
+                    )
                 pictures[key] = pathlib.Path(picture)
         if pictures:
             made[name] = pictures
@@ -73,7 +79,7 @@ def label_of(picture: pathlib.Path, folder: str, suffixes) -> pathlib.Path | Non
     return None
 
 
-def read(pictures: dict[str, pathlib.Path], texts: dict[str, pathlib.Path], names: list[str], passed) -> notes.Notes:
+def read(pictures: dict, texts: dict, names: list[str], passed, skip_damaged: bool = False) -> notes.Notes:
     """What is drawn in each picture, in the file's order.
 
     Args:
@@ -81,6 +87,7 @@ def read(pictures: dict[str, pathlib.Path], texts: dict[str, pathlib.Path], name
       texts: key -> .txt of polygons.
       names: of the classes, by number; [] where nothing names them.
       passed: counts lines that are boxes.
+      skip_damaged: of a picture that cannot be opened, give a frame that says so.
 
     Raises:
       ValueError: a line that is no polygon, or of a class that has no name.
@@ -89,7 +96,13 @@ def read(pictures: dict[str, pathlib.Path], texts: dict[str, pathlib.Path], name
     for key, path in texts.items():
         if key not in pictures:
             continue
-        height, width = upright_size(pictures[key])
+        try:
+            height, width = upright_size(pictures[key])
+        except ValueError as error:
+            if not skip_damaged:
+                raise
+            frames[key] = notes.Frame(path, 1, 1, [], str(error))
+            continue
         drawn = []
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
             if not line.strip():
@@ -109,8 +122,9 @@ def read(pictures: dict[str, pathlib.Path], texts: dict[str, pathlib.Path], name
             points = [share * (width, height)[place % 2] for place, share in enumerate(shares)]
             drawn.append([int(first), "polygons", [points]])
         frames[key] = notes.Frame(path, height, width, drawn)
+    counted = {} if names else {"counted": True}
     names = names or [f"class_{number}" for number in range(most + 1)]
-    rows = [{"key": i, "id": i, "name": name, "numbered": True} for i, name in enumerate(names)]
+    rows = [{"key": i, "id": i, "name": name, "numbered": True} | counted for i, name in enumerate(names)]
     return notes.Notes(rows, frames)
 
 
@@ -131,7 +145,7 @@ def upright_size(path: pathlib.Path) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             width, height = picture.size
-            turned = picture.format != "TIFF" and picture.getexif().get(0x0112) in _SWAPPED
+            turned = picture.format != "TIFF" and pixels.orientation(picture) in _SWAPPED
     except Exception as error:  # Pillow raises whatever its parsers meet
         raise ValueError(f"{path} cannot be decoded: {errors.one_line(error)}") from error
     return (width, height) if turned else (height, width)
