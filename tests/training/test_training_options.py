@@ -83,8 +83,8 @@ def test_a_frozen_encoder_stays_as_it_was_and_the_decoder_does_not(records, tmp_
     monkeypatch.setattr(keras.applications, "ResNet50", small)
     begin = Beginning()
     config = settings(
-        records, 'model.encoder="resnet50"', "model.freeze_encoder=True", "train.total_steps=2", "eval.every_steps=0",
-        "data.calibration_fraction=0.0", "optimizer.ema_decay=0.0", 'optimizer.name="sgd"',
+        records, 'model.encoder="resnet50"', "model.depth=4", "model.freeze_encoder=True", "train.total_steps=2",
+        "eval.every_steps=0", "data.calibration_fraction=0.0", "optimizer.ema_decay=0.0", 'optimizer.name="sgd"',
     )  # fmt: skip
     train.train_and_evaluate(config, str(tmp_path), [begin], progress=False)
     model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
