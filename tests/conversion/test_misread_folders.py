@@ -318,7 +318,9 @@ def test_a_table_has_one_name_however_its_file_is_given(tmp_path, monkeypatch):
     (tmp_path / "classes.csv").write_text("id,name\n0,road\n1,car\n")
     monkeypatch.chdir(tmp_path)
     assert tables.read("classes.csv") == tables.read(tmp_path / "classes.csv") == tables.read("./classes.csv")
-    assert tables.read("classes.csv").name == tmp_path.name
+    assert tables.read("classes.csv").name == "own"  # as what is found without a table
+    (tmp_path / "labelmap.txt").write_text("road:1,2,3::\ncar:4,5,6::\n")
+    assert tables.read("labelmap.txt").name == tables.read(tmp_path / "labelmap.txt").name == tmp_path.name
 
 
 # Pictures.

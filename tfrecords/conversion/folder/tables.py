@@ -87,9 +87,9 @@ def read(path: str | os.PathLike) -> labels.LabelTable:
             rows = _labelmap(text)
         else:
             rows = _csv_rows(text)
-        return from_rows(
-            path.resolve().parent.name if path.stem in ("meta", "labelmap", "classes") else path.stem, rows
-        )
+        # Names that say nothing: of a project's own file its folder does, of a list of classes the folder is anybody's.
+        of_folder = path.resolve().parent.name if path.stem in ("meta", "labelmap") else path.stem
+        return from_rows("own" if path.stem == "classes" else of_folder, rows)
     except (ValueError, RecursionError) as error:
         reason = "it is no JSON" if isinstance(error, json.JSONDecodeError) else errors.one_line(error)
         raise ValueError(f"{path}: no table of classes can be read from it: {reason}") from error
